@@ -1,0 +1,1 @@
+"""The worker of data-miner: claims tasks, runs stages, publishes results."""
