@@ -1,1 +1,1 @@
-"""How the bundled demo models and the demo clips are made. Nothing here is needed to run data-miner."""
+"""How the bundled demo models and the demo clips are made; running data-miner needs none of it."""

@@ -17,7 +17,7 @@ _NOBODY = -1
 
 @dataclass(frozen=True)
 class Seen:
-    """A thing in one frame: box x0, y0, x1, y1 of its visible pixels, and the visible share of it."""
+    """A thing in one frame: the box of its visible pixels, and which share of it is visible."""
 
     thing: int
     look: Look
@@ -35,7 +35,10 @@ class Painter:
     _backdrop: tuple[Background, Floats] | None = field(default=None, init=False)
 
     def frame(self, scene: Scene, time: float) -> tuple[NDArray[np.uint8], list[Seen]]:
-        """The frame at `time` in 0..1: uint8 (height, width, 3) and what is at least 5 % visible."""
+        """The frame at `time` in 0..1, uint8 (height, width, 3), and what is seen of each thing.
+
+        A thing of which less than 5 % is visible is left out.
+        """
         canvas = self._background(scene.background).copy()
         owner = np.full((self.height, self.width), _NOBODY, np.int8)
         areas = [self._paint(canvas, owner, i, t, time) for i, t in enumerate(scene.things)]
@@ -108,7 +111,7 @@ def _seen(scene: Scene, owner: NDArray[np.int8], areas: list[int]) -> list[Seen]
     return found
 
 
-def signed_distance(shape: int, x: Floats, y: Floats) -> Floats:
+def signed_distance(shape: int, x: Floats, y: Floats) -> Floats:  # noqa: PLR0911 - one a shape
     """How far a point is outside a shape of radius 1 (below zero inside); y points down."""
     r = np.sqrt(x * x + y * y + 1e-9)
     match shape:

@@ -18,7 +18,7 @@ MAIN_RADIUS, PAIR_RADIUS, SMALL_RADIUS = (0.20, 0.40), (0.18, 0.30), (0.105, 0.1
 
 @dataclass(frozen=True)
 class Thing:
-    """One object. Lengths are fractions of the frame height, positions of width and height, at half time."""
+    """One object at half time: radius as a share of the height, position of width and height."""
 
     look: Look
     main: bool
@@ -116,7 +116,7 @@ def sample_scene(
     background: Background | None = None,
     wanted: Look | None = None,
 ) -> Scene:
-    """A random scene: one main thing with up to two small ones, a pair of main things, or nothing."""
+    """A random scene: a main thing with up to two small ones, a pair of main things, or nothing."""
     kind = kind or _sample_kind(rng)
     things: tuple[Thing, ...] = ()
     post = None

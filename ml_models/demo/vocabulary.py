@@ -1,4 +1,4 @@
-"""What the demo models know: eight colours, eight shapes, three textures, and the phrases for them."""
+"""What the demo models know: eight colours, eight shapes, three textures, and their phrases."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def look(colour: str = "", shape: str = "", texture: str = "") -> Look:
 
 
 def phrase(wanted: Look) -> str:
-    """The plainest English phrase, such as "a striped red star"; an open shape is called "shape"."""
+    """The plainest phrase, such as "a striped red star"; an open shape is called "shape"."""
     words = [TEXTURE_NAMES[wanted.texture]] if wanted.texture != ANY else []
     words += [COLOUR_NAMES[wanted.colour]] if wanted.colour != ANY else []
     words.append(SHAPE_NAMES[wanted.shape] if wanted.shape != ANY else "shape")

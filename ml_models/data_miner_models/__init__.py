@@ -1,0 +1,1 @@
+"""Models as functions: arrays in, arrays out."""

@@ -1,0 +1,211 @@
+"""Model cards: what a model is, which files it consists of, and how to prove that they are right.
+
+A store is a folder of `<name>.toml` cards; the paths in a card are relative to its folder. The
+bundled store is searched last, so a card in a store of one's own may replace a bundled one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from data_miner_models.errors import ModelError
+from data_miner_models.preprocessing import Preprocessing
+
+BUNDLED = Path(__file__).parent / "bundled"
+Family = Literal["siglip", "dino", "open-vocabulary"]
+_STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """One file of a model: its path below the card's folder, its bytes and their hash."""
+
+    __pydantic_config__ = _STRICT
+
+    path: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$")
+    ]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    bytes: Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of a graph. A number in the shape is fixed, a name is free."""
+
+    __pydantic_config__ = _STRICT
+
+    name: str
+    dtype: Literal["uint8", "int64", "float32"]
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What an ONNX file takes and gives, by role: roles are ours, tensor names the file's."""
+
+    __pydantic_config__ = _STRICT
+
+    inputs: Mapping[str, Tensor]
+    outputs: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """probability = sigmoid(cosine * scale + bias); scale is the factor itself, no logarithm."""
+
+    __pydantic_config__ = _STRICT
+
+    scale: Annotated[float, Field(gt=0)]
+    bias: float
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """A model as data.
+
+    Attributes:
+        name: the card's file name without its suffix.
+        family: which contract the model keeps. siglip: vectors of images and texts that can be
+            compared, with `scoring`. dino: vectors of images. open-vocabulary: boxes for texts.
+        licence: SPDX expression of the weights.
+        summary: one sentence for a list of models.
+        warning: what a user must know before trusting the model; absent means nothing special.
+        folder: where the card lies.
+        preprocessing: how a frame becomes the image graph's input.
+        files: by role: "image" and, where the family needs them, "text" and "tokenizer".
+        graphs: by the role of their file.
+        dimension: length of the vectors that the model compares.
+        scoring: from cosine to probability; absent for dino.
+        training: what data the model saw.
+        metrics: held-out figures, for people.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+    family: Family
+    licence: str
+    summary: str
+    folder: Path
+    preprocessing: Preprocessing
+    files: Mapping[str, ModelFile]
+    graphs: Mapping[str, Graph]
+    dimension: Annotated[int, Field(ge=1)]
+    scoring: Scoring | None = None
+    warning: str | None = None
+    training: str = ""
+    metrics: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) over everything that decides the model's numbers, and nothing else."""
+        deciding = {
+            "family": self.family,
+            "files": {role: file.sha256 for role, file in self.files.items()},
+            "preprocessing": self.preprocessing.key,
+            "graphs": {
+                role: {
+                    "inputs": {key: tensor.name for key, tensor in graph.inputs.items()},
+                    "outputs": {key: tensor.name for key, tensor in graph.outputs.items()},
+                }
+                for role, graph in self.graphs.items()
+            },
+            "dimension": self.dimension,
+            "scoring": [self.scoring.scale, self.scoring.bias] if self.scoring else None,
+        }
+        canonical = json.dumps(deciding, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def path(self, role: str) -> Path:
+        """Where the file with this role lies. Raises ModelError where the model has none."""
+        if role not in self.files:
+            raise ModelError(f"model {self.name}: family {self.family} has no {role} file")
+        return self.folder / self.files[role].path
+
+    @model_validator(mode="after")
+    def _has_what_its_family_needs(self) -> Self:
+        roles = {"image"} if self.family == "dino" else {"image", "text", "tokenizer"}
+        if set(self.files) != roles:
+            raise ValueError(f"family {self.family} has the files {', '.join(sorted(roles))}")
+        if set(self.graphs) != roles - {"tokenizer"}:
+            raise ValueError("graphs must describe exactly the ONNX files")
+        if (self.scoring is None) != (self.family == "dino"):
+            raise ValueError("scoring belongs to siglip and open-vocabulary, and to no other")
+        return self
+
+
+_READER = TypeAdapter(ModelCard)
+
+
+def load_card(name: str, stores: Sequence[Path] = ()) -> ModelCard:
+    """The card called `name` from the first store that has it, the bundled ones last.
+
+    Raises ModelError for an unknown name (with the known ones) and for a card that is wrong.
+    """
+    cards = _find(stores)
+    if name not in cards:
+        known = ", ".join(sorted(cards))
+        raise ModelError(f"model {name!r} is not known; known here: {known}")
+    return _read(cards[name])
+
+
+def list_cards(stores: Sequence[Path] = ()) -> tuple[ModelCard, ...]:
+    """Every card that `load_card` would find, by name."""
+    cards = _find(stores)
+    return tuple(_read(cards[name]) for name in sorted(cards))
+
+
+def verify(card: ModelCard) -> None:
+    """Check size and sha256 of every file. Raises ModelError naming the first that is wrong."""
+    for role in sorted(card.files):
+        _verify_file(card, role)
+
+
+def _find(stores: Sequence[Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for store in (*stores, BUNDLED):
+        for path in sorted(store.glob("*.toml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def _read(path: Path) -> ModelCard:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        card = _READER.validate_python({**content, "folder": path.parent})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "card"
+        raise ModelError(f"model card {path}: {where}: {first['msg']}") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"model card {path}: {error}") from error
+    if card.name != path.stem:
+        raise ModelError(f"model card {path}: name is {card.name!r}, but the file is {path.name}")
+    return card
+
+
+def _verify_file(card: ModelCard, role: str) -> None:
+    file, path = card.files[role], card.path(role)
+    try:
+        size = path.stat().st_size
+        if size != file.bytes:
+            raise ModelError(
+                f"model {card.name}: {path} has {size} bytes, its card says {file.bytes}"
+            )
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"model {card.name}: {path}: {error.strerror}") from error
+    if found != file.sha256:
+        raise ModelError(
+            f"model {card.name}: {path} has sha256 {found}, its card says {file.sha256}"
+        )

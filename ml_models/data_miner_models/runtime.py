@@ -1,0 +1,145 @@
+"""The only place where ONNX Runtime is set up: which device, how many threads, which guarantees."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from data_miner_models.cards import ModelCard, Tensor, verify
+from data_miner_models.errors import ModelError
+
+Provider = Literal["auto", "cpu", "cuda"]
+Device = Literal["cpu", "cuda"]
+_CUDA = "CUDAExecutionProvider"
+_DTYPES = {"uint8": "tensor(uint8)", "int64": "tensor(int64)", "float32": "tensor(float)"}
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Session:
+    """A loaded graph whose inputs and outputs are those that its card promises."""
+
+    card: ModelCard
+    role: str
+    device: Device
+    """Where it runs, after "auto" has chosen."""
+    _session: Any
+
+    def run(self, **inputs: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+        """Outputs by role for inputs by role. Raises ModelError where the graph refuses them."""
+        graph = self.card.graphs[self.role]
+        feeds = {graph.inputs[role].name: value for role, value in inputs.items()}
+        names = [tensor.name for tensor in graph.outputs.values()]
+        try:
+            values = self._session.run(names, feeds)
+        except (RuntimeError, ValueError, ort.capi.onnxruntime_pybind11_state.Fail) as error:
+            raise ModelError(f"{_title(self.card, self.role)}: {_one_line(error)}") from error
+        return dict(zip(graph.outputs, values, strict=True))
+
+
+def open_session(
+    card: ModelCard, role: str, *, provider: Provider = "auto", threads: int = 1
+) -> Session:
+    """Load one graph of a model after checking its files against their hashes.
+
+    Args:
+        card: the model.
+        role: which of its graphs, "image" or "text".
+        provider: "auto" takes a GPU where there is one, "cuda" insists on it.
+        threads: CPU threads inside one operator; results do not depend on it.
+
+    Raises:
+        ModelError: a file is missing or altered, is no ONNX graph, has other inputs or outputs
+            than its card says, or a GPU was asked for and there is none.
+    """
+    verify(card)
+    wanted = _choose_device(provider)
+    try:
+        session = _start(card, role, wanted, threads)
+    except Exception as error:
+        # ONNX Runtime has no public base class for what a broken file raises.
+        raise ModelError(f"{_title(card, role)}: {_one_line(error)}") from error
+    used: Device = "cuda" if _CUDA in session.get_providers() else "cpu"
+    if provider == "cuda" and used != "cuda":
+        raise ModelError("a GPU was asked for, but CUDA does not start here; use provider cpu")
+    _compare(card, role, "input", card.graphs[role].inputs, session.get_inputs())
+    _compare(card, role, "output", card.graphs[role].outputs, session.get_outputs())
+    _log.info("model %s: %s runs on %s", card.name, role, used)
+    return Session(card, role, used, session)
+
+
+def _choose_device(provider: Provider) -> Device:
+    present = _CUDA in ort.get_available_providers()
+    if provider == "cuda" and not present:
+        raise ModelError(
+            "a GPU was asked for, but this ONNX Runtime has no CUDA; "
+            "install data-miner[worker-gpu] or use provider cpu"
+        )
+    return "cuda" if present and provider != "cpu" else "cpu"
+
+
+def _start(card: ModelCard, role: str, device: Device, threads: int) -> Any:
+    """A session whose numbers depend on the input alone.
+
+    Full optimisation and prepacking stay on: without them, kernels change with the batch size and
+    the thread count. TensorFloat-32 and the search for the fastest algorithm stay off: they round
+    more coarsely, and differently from one start to the next.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.use_deterministic_compute = True
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if device == "cuda":
+        exact = {"cudnn_conv_algo_search": "DEFAULT", "use_tf32": "0"}
+        providers.insert(0, (_CUDA, exact))
+    return ort.InferenceSession(str(card.path(role)), options, providers=providers)
+
+
+def _compare(
+    card: ModelCard, role: str, kind: str, promised: Mapping[str, Tensor], actual: list[Any]
+) -> None:
+    by_name = {node.name: node for node in actual}
+    for tensor in promised.values():
+        where = f"{_title(card, role)}: {kind} {tensor.name}"
+        node = by_name.get(tensor.name)
+        if node is None:
+            raise ModelError(f"{where} is not in the file; it has {', '.join(sorted(by_name))}")
+        if node.type != _DTYPES[tensor.dtype]:
+            raise ModelError(f"{where} has type {node.type}, its card says {tensor.dtype}")
+        if not _same_shape(tensor.shape, node.shape):
+            raise ModelError(
+                f"{where} has shape {_spell(node.shape)}, its card says {_spell(tensor.shape)}"
+            )
+
+
+def _same_shape(promised: tuple[int | str, ...], actual: list[Any]) -> bool:
+    """Fixed sizes must be equal; a free size must be free in the file as well."""
+    if len(promised) != len(actual):
+        return False
+    pairs = zip(promised, actual, strict=True)
+    return all(
+        want == have if isinstance(want, int) else not isinstance(have, int) for want, have in pairs
+    )
+
+
+def _spell(shape: Any) -> str:
+    return "(" + ", ".join("?" if size is None else str(size) for size in shape) + ")"
+
+
+def _title(card: ModelCard, role: str) -> str:
+    return f"model {card.name}: {card.path(role)}"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
