@@ -1,0 +1,145 @@
+"""A store in a bucket, through fsspec: puts are atomic, and a worker keeps a bounded cache."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from data_miner.stage import Artifact, StageError
+from data_miner.storage.cache import FileCache
+from data_miner.storage.names import (
+    OBJECTS,
+    cache_name,
+    digest_of,
+    object_digest,
+    object_name,
+    suffix_of,
+)
+from data_miner.storage.store import SWEEP_BATCH, Referenced, Swept, failure
+
+YOUNG_SECONDS = 3600.0
+"""An object older than this is put again instead of reused, so that no sweep takes it before it is
+recorded: a bucket cannot be told that an object is young again."""
+
+
+class ObjectStore:
+    """Objects under one prefix of a bucket (``s3://bucket/prefix``)."""
+
+    def __init__(self, uri: str, *, cache: Path, cache_bytes: int) -> None:
+        self.uri = uri.rstrip("/")
+        # Listings must be fresh: another worker's objects are ours too.
+        self._fs, self._root = fsspec.core.url_to_fs(self.uri, use_listings_cache=False)
+        self._cache = FileCache(cache, cache_bytes)
+
+    def publish(self, path: Path, kind: str, media: Mapping[str, Any] | None = None) -> Artifact:
+        with _named(f"publish {path.name} ({kind}) to {self.uri}"):
+            digest, size = digest_of(path)
+            name = object_name(digest, suffix_of(path))
+            known = self._info(name)
+            if known is None or known["size"] != size or _age_seconds(known) > YOUNG_SECONDS:
+                self._put(path, name, size)
+            return Artifact(kind, f"{self.uri}/{name}", size, digest, dict(media or {}))
+
+    def fetch(self, artifact: Artifact, into: Path) -> Path:
+        name = object_name(artifact.sha256, suffix_of(artifact.uri))
+
+        def bring(temporary: Path) -> None:
+            self._fs.get_file(f"{self._root}/{name}", str(temporary))
+            digest, size = digest_of(temporary)
+            if (digest, size) != (artifact.sha256, artifact.bytes):
+                raise StageError(
+                    "input_corrupt",
+                    f"{self.uri}/{name}: {size} bytes with another content than was published",
+                )
+
+        with _named(f"fetch {artifact.kind} {self.uri}/{name}", missing="input_missing"):
+            return self._cache.take(name, into, bring)
+
+    def cached(self, key: str, into: Path) -> Path | None:
+        name = cache_name(key)
+        with _named(f"look up {self.uri}/{name}"):
+            try:
+                return self._cache.take(name, into, self._bring(name))
+            except FileNotFoundError:
+                return None
+
+    def remember(self, key: str, path: Path, into: Path) -> Path:
+        name = cache_name(key)
+        with _named(f"remember {path.name} in {self.uri}"):
+            try:
+                # Exclusive: the bucket itself decides who was first.
+                self._fs.put_file(str(path), f"{self._root}/{name}", mode="create")
+            except (FileExistsError, OSError):
+                if self._info(name) is None:
+                    raise
+            return self._cache.take(name, into, self._bring(name))
+
+    def sweep(self, referenced: Referenced, *, older_than_seconds: float) -> Swept:
+        total = Swept()
+        with _named(f"sweep {self.uri}"):
+            for folder in self._listing(OBJECTS):
+                old = [
+                    info
+                    for info in self._listing(f"{OBJECTS}/{Path(folder['name']).name}")
+                    if object_digest(info["name"]) and _age_seconds(info) >= older_than_seconds
+                ]
+                for start in range(0, len(old), SWEEP_BATCH):
+                    total += self._remove(old[start : start + SWEEP_BATCH], referenced)
+        return total
+
+    def _remove(self, old: list[Mapping[str, Any]], referenced: Referenced) -> Swept:
+        digests = {info["name"]: object_digest(info["name"]) for info in old}
+        kept = set(referenced({digest for digest in digests.values() if digest}))
+        going = [info for info in old if digests[info["name"]] not in kept]
+        for info in going:
+            self._fs.rm_file(info["name"])
+        return Swept(objects=len(going), bytes=sum(int(info["size"]) for info in going))
+
+    def _put(self, path: Path, name: str, size: int) -> None:
+        self._fs.put_file(str(path), f"{self._root}/{name}")
+        stored = self._info(name)
+        if stored is None or stored["size"] != size:
+            raise StageError("storage", f"{self.uri}/{name}: not whole after it was put")
+
+    def _bring(self, name: str) -> Callable[[Path], None]:
+        return lambda temporary: self._fs.get_file(f"{self._root}/{name}", str(temporary))
+
+    def _info(self, name: str) -> Mapping[str, Any] | None:
+        try:
+            info: Mapping[str, Any] = self._fs.info(f"{self._root}/{name}", refresh=True)
+        except FileNotFoundError:
+            return None
+        return info
+
+    def _listing(self, name: str) -> Iterable[Mapping[str, Any]]:
+        try:
+            return list(self._fs.ls(f"{self._root}/{name}", detail=True, refresh=True))
+        except FileNotFoundError:
+            return []
+
+
+def _age_seconds(info: Mapping[str, Any]) -> float:
+    modified = info.get("LastModified") or info.get("mtime") or info.get("created")
+    if not isinstance(modified, datetime):
+        raise StageError("storage", f"{info['name']}: this kind of store tells no times")
+    return time.time() - modified.timestamp()
+
+
+@contextmanager
+def _named(what: str, *, missing: str = "storage") -> Iterator[None]:
+    """Every failure of a bucket is a StageError with one line: credentials, names, networks."""
+    try:
+        yield
+    except StageError:
+        raise
+    except OSError as error:
+        raise failure(error, what, missing) from error
+    except Exception as error:  # client libraries raise types of their own
+        first = (str(error).splitlines() or [""])[0]
+        raise StageError("storage", f"{what}: {type(error).__name__}: {first}") from error

@@ -1,0 +1,84 @@
+"""What a store can do, whatever is behind it."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from data_miner.stage import Artifact, StageError
+
+Referenced = Callable[[Collection[str]], Collection[str]]
+"""Asked with SHA-256 digests, answers those that some row names."""
+
+SWEEP_BATCH = 500
+"""How many digests the sweeper asks about at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep removed."""
+
+    objects: int = 0
+    temporary: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Swept) -> Swept:
+        return Swept(
+            self.objects + other.objects,
+            self.temporary + other.temporary,
+            self.bytes + other.bytes,
+        )
+
+
+class Store(Protocol):
+    """Immutable objects named by their content, and a small first-wins cache beside them."""
+
+    uri: str
+
+    def publish(self, path: Path, kind: str, media: Mapping[str, Any] | None = None) -> Artifact:
+        """Store a file under its content's name, durably; what is there already is reused.
+
+        Nobody may write to the file afterwards: a local store may have linked it.
+        Raises StageError: ``disk_full``, ``storage``.
+        """
+
+    def fetch(self, artifact: Artifact, into: Path) -> Path:
+        """A local file with the artifact's content, not to be written to.
+
+        `into` is a folder of the caller's: a store that is not local puts the file there.
+        Raises StageError: ``input_missing``, ``input_corrupt``, ``disk_full``, ``storage``.
+        """
+
+    def cached(self, key: str, into: Path) -> Path | None:
+        """The file that was remembered under a key; None when there is none."""
+
+    def remember(self, key: str, path: Path, into: Path) -> Path:
+        """Keep a file under a key unless there is one; the one that is there: the first wins."""
+
+    def sweep(self, referenced: Referenced, *, older_than_seconds: float) -> Swept:
+        """Remove objects that no row names, and files that never got their name, of that age.
+
+        The age must be longer than any task takes between publishing and being recorded.
+        """
+
+
+@contextmanager
+def named_failures(what: str, *, missing: str = "storage") -> Iterator[None]:
+    """Turn a system error into a StageError; `missing` is the class of "no such file"."""
+    try:
+        yield
+    except OSError as error:
+        raise failure(error, what, missing) from error
+
+
+def failure(error: OSError, what: str, missing: str) -> StageError:
+    """The StageError for an operating system's error: one line with what was tried."""
+    reason = error.strerror or str(error) or type(error).__name__
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return StageError("disk_full", f"{what}: {reason}; make room, then the task runs again")
+    name = missing if isinstance(error, FileNotFoundError) else "storage"
+    return StageError(name, f"{what}: {reason}")

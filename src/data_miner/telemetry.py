@@ -1,0 +1,206 @@
+"""What a process tells of itself: its log, and its metrics for Prometheus.
+
+Every metric of the system is declared here, under the prefix ``dataminer_`` and in a registry of
+its own. Labels are bounded: stages, outcomes, error classes and counter names, never a video,
+a project or a worker.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final, TextIO
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+COUNTERS: Final = (
+    "downloads",
+    "bytes_downloaded",
+    "packets_decoded",
+    "frames_decoded",
+    "media_seconds",
+    "frames_embedded",
+    "dedup_frames_embedded",
+    "frames_cut",
+    "images_detected",
+    "bytes_published",
+)
+"""What stages may count (``Context.count``); they are added up in ``results.cost`` as well."""
+
+REGISTRY: Final = CollectorRegistry()
+
+_SECONDS = (0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800, 7200)
+_MAX_CLASSES = 60
+"""Error classes that get a label of their own in one process; later ones are ``other``."""
+
+
+def _counter(name: str, text: str, *labels: str) -> Counter:
+    return Counter(f"dataminer_{name}", text, labels, registry=REGISTRY)
+
+
+def _gauge(name: str, text: str, *labels: str) -> Gauge:
+    return Gauge(f"dataminer_{name}", text, labels, registry=REGISTRY)
+
+
+def _histogram(name: str, text: str, *labels: str) -> Histogram:
+    return Histogram(f"dataminer_{name}", text, labels, registry=REGISTRY, buckets=_SECONDS)
+
+
+QUEUE_CLAIMS = _counter("queue_claims", "Tasks claimed.", "stage")
+QUEUE_CLAIM_SECONDS = _histogram("queue_claim_seconds", "Time of one claim in the database.")
+QUEUE_LEASES_LOST = _counter(
+    "queue_leases_lost", "Tasks whose lease was gone when their worker came back.", "stage"
+)
+QUEUE_RESCUED = _counter("queue_rescued", "Expired leases taken back from vanished workers.")
+QUEUE_TASKS = _gauge(
+    "queue_tasks", "Live tasks and dead letters; told by whoever keeps house.", "stage", "state"
+)
+QUEUE_OLDEST_SECONDS = _gauge(
+    "queue_oldest_ready_seconds", "Age of the oldest task that could be claimed.", "stage"
+)
+QUEUE_PLANNED = _counter("queue_planned", "Tasks that the sweep found missing.")
+WORKER_SLOTS = _gauge("worker_slots", "Tasks that this worker can run at once.")
+WORKER_BUSY = _gauge("worker_busy_slots", "Tasks that this worker runs now.", "stage")
+WORKER_CHILD_DEATHS = _counter(
+    "worker_child_deaths", "Task processes that ended in the middle of a task.", "reason"
+)
+WORKER_DATABASE_LOST = _counter(
+    "worker_database_lost", "Times that the database could not be reached."
+)
+WORKER_LOOP_SECONDS = _histogram("worker_loop_seconds", "Time of one round of the claim loop.")
+STAGE_SECONDS = _histogram("stage_seconds", "Time that a task ran.", "stage", "outcome")
+STAGE_OUTCOMES = _counter("stage_outcomes", "Tasks ended.", "stage", "outcome", "error_class")
+STAGE_CPU_SECONDS = _counter("stage_cpu_seconds", "Processor time of tasks.", "stage")
+STAGE_COUNTS = _counter("stage_counts", "What stages counted.", "stage", "name")
+STORE_SWEPT = _counter("store_swept", "Files removed that no row names.", "kind")
+STORE_SWEPT_BYTES = _counter("store_swept_bytes", "Bytes of the removed objects.")
+
+_classes: set[str] = set()
+
+
+def bounded_class(name: str) -> str:
+    """An error class fit for a label: a plain word, and only so many of them in one process."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name):
+        return "other"
+    if name not in _classes and len(_classes) >= _MAX_CLASSES:
+        return "other"
+    _classes.add(name)
+    return name
+
+
+def counted(stage: str, counters: Mapping[str, float]) -> None:
+    """Add a task's counters; names that are not in COUNTERS are left out."""
+    for name, amount in counters.items():
+        if name in COUNTERS and amount > 0:
+            STAGE_COUNTS.labels(stage, name).inc(amount)
+
+
+def serve(port: int, health: Callable[[], str | None] = lambda: None) -> ThreadingHTTPServer:
+    """Serve ``/metrics`` and ``/healthz`` on all addresses from a thread; port 0 picks a free one.
+
+    `health` gives None while all is well, else the reason, which is answered with 503. Raises
+    OSError when the port is taken. The caller ends it with ``shutdown()``.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            if path == "/metrics":
+                self._answer(200, generate_latest(REGISTRY), CONTENT_TYPE_LATEST)
+            elif path == "/healthz":
+                reason = health()
+                text = reason or "ok"
+                self._answer(503 if reason else 200, f"{text}\n".encode(), "text/plain")
+            else:
+                self._answer(404, b"/metrics or /healthz\n", "text/plain")
+
+        def _answer(self, status: int, body: bytes, kind: str) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Say nothing: a probe every few seconds is no news."""
+
+    server = ThreadingHTTPServer(("", port), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+    return server
+
+
+_SECRET_KEY = re.compile(r"pass(word|wd)?$|secret|token|cookie|credential|authorization|api_?key")
+_SECRET_TEXT = (
+    (re.compile(r"(?<=://)([^/\s:@]+):[^/\s@]+@"), r"\1:***@"),  # password in a URL
+    (
+        re.compile(
+            r"(?i)\b(pass(?:word|wd)?|secret\w*|token|api_?key|signature|x-amz-[\w-]+|sig)=[^\s&\"']+"
+        ),
+        r"\1=***",
+    ),
+    (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}"), r"\1 ***"),
+    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), "***"),
+)
+
+
+def redact(text: str) -> str:
+    """The text without passwords in URLs, signed query values, tokens and access keys."""
+    for pattern, replacement in _SECRET_TEXT:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def _redact_event(_logger: Any, _method: str, event: Any) -> Any:
+    return {
+        key: "***" if _SECRET_KEY.search(key.lower()) and value else _redact_value(value)
+        for key, value in event.items()
+    }
+
+
+def _redact_value(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return _redact_event(None, "", value)
+    if isinstance(value, list | tuple):
+        return [_redact_value(item) for item in value]
+    return value
+
+
+def configure_logging(*, level: str = "info", stream: TextIO | None = None) -> None:
+    """Send the log to `stream` (stderr when None): for people on a terminal, else JSON lines."""
+    target = stream or sys.stderr
+    terminal = target.isatty()
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S" if terminal else "iso", utc=not terminal),
+        structlog.processors.format_exc_info,
+        _redact_event,
+    ]
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=True)
+        if terminal
+        else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[level.upper()]
+        ),
+        logger_factory=structlog.PrintLoggerFactory(target),
+        cache_logger_on_first_use=False,
+    )
+
+
+def logger(**values: Any) -> structlog.typing.FilteringBoundLogger:
+    """A logger that carries `values` in every line."""
+    bound: structlog.typing.FilteringBoundLogger = structlog.get_logger(**values)
+    return bound
