@@ -31,6 +31,10 @@ class RulesBrokenError(ValueError):
         self.broken = broken
 
 
+class SecretGivenError(ValueError):
+    """The value holds a secret: it must be shown to nobody."""
+
+
 class SpecModel(BaseModel):
     """A part of a MiningProject: frozen, strict, camelCase in YAML and snake_case in Python.
 

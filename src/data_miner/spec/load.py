@@ -129,10 +129,10 @@ def _source(path_or_text: str | Path) -> tuple[str, str]:
             raise SpecError(f"{path}: is a folder; give the path of a project file in it")
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
-        return raw.decode("utf-8-sig"), str(path)
+        # A cut-off text may end in the middle of a character.
+        errors = "strict" if len(raw) <= MAX_BYTES else "replace"
+        return raw.decode("utf-8-sig", errors), str(path)
     except UnicodeDecodeError as error:
-        if len(raw) > MAX_BYTES:
-            return " " * len(raw), str(path)
         raise SpecError(
             f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8"
         ) from None

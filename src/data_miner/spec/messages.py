@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,7 +14,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
 from data_miner.spec import schema
-from data_miner.spec.base import RulesBrokenError
+from data_miner.spec.base import RulesBrokenError, SecretGivenError
 from data_miner.spec.schema import Path
 from data_miner.spec.yaml_text import Node
 
@@ -86,6 +87,8 @@ def _explain(details: ErrorDetails, node: Node | None) -> Iterator[Problem]:
     elif isinstance(raised := details.get("ctx", {}).get("error"), RulesBrokenError):
         for broken in raised.broken:
             yield Problem((*path, *broken.path), broken.message)
+    elif isinstance(raised, SecretGivenError):
+        yield Problem(path, str(raised))
     else:
         given = _given(details["input"], path, node)
         yield Problem(path, f"got {given}; {_reason(details)}{_hint(details, path, given)}")
@@ -136,19 +139,13 @@ def _hint(details: ErrorDetails, path: Path, given: str) -> str:
     if details["type"] == "string_type" and isinstance(value, bool | int | float):
         return f'; put it in quotes: "{given}"'
     if details["type"] in {"int_type", "float_type", "bool_type"} and isinstance(value, str):
-        return "; without quotes" if _is_number(value) or value in {"true", "false"} else ""
+        zero = "; without a leading zero" if re.fullmatch("[-+]?0[0-9]+", value) else ""
+        unquoted = re.fullmatch(r"[-+]?[0-9]+(\.[0-9]+)?|true|false", value)
+        return zero or ("; without quotes" if unquoted else "")
     if details["type"] == "tuple_type" and isinstance(value, str):
         return f"; write [{given}]"
     meant = nearest(value, schema.choices(field)) if isinstance(value, str) else None
     return f"; did you mean {meant}?" if meant and len(schema.choices(field)) > 1 else ""
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _unknown_key(path: Path) -> str:

@@ -47,7 +47,8 @@ class MiningProjectSpec(SpecModel):
     download: Download = Field(default=Download(), description="How video is fetched.")
     sampling: Sampling | None = Field(
         default=None,
-        description="Which frames of a video are looked at. Absent means its defaults where a later section needs frames.",
+        description="Which frames of a video are looked at. Absent means its defaults where a "
+        "later section needs frames.",
     )
     filter: Filter | None = Field(
         default=None, description="Which frames are kept. Absent keeps every sampled frame."
@@ -90,9 +91,10 @@ class MiningProjectSpec(SpecModel):
             return
         link, near = self.export.split_link_threshold, self.dedup.threshold
         if link > near:
+            given = "split_link_threshold" in self.export.model_fields_set
             yield Broken(
                 ("export", "splitLinkThreshold"),
-                f"got {link:g}; must be at most dedup.threshold, {near:g}",
+                f"{'got' if given else 'the default is'} {link:g}; must be at most dedup.threshold, {near:g}",
             )
 
 

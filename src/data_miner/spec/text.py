@@ -10,6 +10,8 @@ from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetJsonSchemaH
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from data_miner.spec.base import SecretGivenError
+
 
 @dataclass(frozen=True, slots=True)
 class Matches:
@@ -106,7 +108,7 @@ AnnotationValue = Annotated[str, Field(max_length=65_536)]
 
 def _no_password(url: str) -> str:
     if "@" in url.split("/")[2]:
-        raise ValueError(
+        raise SecretGivenError(
             "must not hold a user name or password: "
             "put them in a credential and name it in spec.download.secretRef"
         )

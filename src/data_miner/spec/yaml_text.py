@@ -25,8 +25,7 @@ _NUMBER: Final = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]{1,3
 _TRUE: Final = frozenset(("true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON"))
 _FALSE: Final = frozenset(("false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF"))
 _NULL: Final = frozenset(("", "~", "null", "Null", "NULL"))
-# What JSON, PostgreSQL and UTF-8 cannot hold.
-_NOT_TEXT: Final = re.compile("[\x00\ud800-\udfff]")
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +110,7 @@ class _Reader:
                 self._refuse(event, f"*{event.anchor} stands for nothing: no such anchor above")
             return replace(self._anchors[event.anchor], line=_line(event))
         assert isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent)
-        if event.tag not in (None, "!"):
+        if event.tag is not None:
             tag = str(event.tag).replace("tag:yaml.org,2002:", "!!")
             self._refuse(event, f"tags are not allowed: remove {tag}")
         if isinstance(event, yaml.ScalarEvent):
@@ -126,12 +125,22 @@ class _Reader:
             self._anchors[event.anchor] = node
         return node
 
+    def _text(self, event: yaml.ScalarEvent) -> str:
+        text: str = event.value
+        try:
+            # JSON writes what is beyond 16 bits as a pair of escapes, which YAML leaves apart.
+            if _SURROGATES.search(text):
+                text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+        except UnicodeDecodeError:
+            self._refuse(event, "holds half a surrogate pair, which is no character")
+        if "\0" in text:  # PostgreSQL cannot hold it.
+            self._refuse(event, "holds a NUL character")
+        return text
+
     def _scalar(self, event: yaml.ScalarEvent) -> Node:
-        if _NOT_TEXT.search(event.value):
-            self._refuse(event, "holds a character that is no text (NUL or half a surrogate pair)")
-        line = _line(event)
-        value = _resolve(event.value) if event.implicit[0] else event.value
-        return Node(value, line, None if isinstance(value, str) else event.value)
+        text = self._text(event)
+        value = _resolve(text) if event.implicit[0] else text
+        return Node(value, _line(event), None if isinstance(value, str) else text)
 
     def _list(self, event: yaml.Event, depth: int) -> Node:
         items: list[Node] = []
@@ -145,19 +154,16 @@ class _Reader:
         items: dict[str, Node] = {}
         size = 1
         while not isinstance(key := next(self._events), yaml.MappingEndEvent):
-            if not isinstance(key, yaml.ScalarEvent) or key.tag not in (None, "!"):
+            if not isinstance(key, yaml.ScalarEvent) or key.tag is not None:
                 self._refuse(key, "a key must be plain text")
-            if key.value == "<<" and key.implicit[0]:
+            name = self._text(key)
+            if name == "<<" and key.implicit[0]:
                 self._refuse(key, "merge keys (<<) are not supported: write the keys out")
-            if _NOT_TEXT.search(key.value):
-                self._refuse(key, "a key holds a character that is no text")
-            line = _line(key)
-            if key.value in items:
-                first = items[key.value].line
-                self._refuse(key, f'key "{key.value}" is there twice, first on line {first}')
-            node = replace(self._node(next(self._events), depth + 1), line=line)
-            items[key.value] = node
-            size += node.size
+            if name in items:
+                first = items[name].line
+                self._refuse(key, f'key "{name}" is there twice, first on line {first}')
+            items[name] = replace(self._node(next(self._events), depth + 1), line=_line(key))
+            size += items[name].size
         return Node(items, _line(event), size=size)
 
 
