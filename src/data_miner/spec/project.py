@@ -94,7 +94,8 @@ class MiningProjectSpec(SpecModel):
             given = "split_link_threshold" in self.export.model_fields_set
             yield Broken(
                 ("export", "splitLinkThreshold"),
-                f"{'got' if given else 'the default is'} {link:g}; must be at most dedup.threshold, {near:g}",
+                f"{'got' if given else 'the default is'} {link:g}; "
+                f"must be at most dedup.threshold, {near:g}",
             )
 
 
