@@ -1,0 +1,48 @@
+.DEFAULT_GOAL := help
+.SHELLFLAGS := -eu -c
+PY := .venv/bin/python
+OUT ?= out/demo
+GENERATED := docs/reference
+
+.PHONY: help setup demo test check generate verify bench demo-models lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## mine the bundled clips into out/demo/dataset
+	@scripts/setup runtime
+	.venv/bin/data-miner demo --out $(OUT)
+
+setup: ## .venv with everything that the tests need
+	@scripts/setup dev
+
+check: setup ## format, lint, types, import rules, unit tests
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	$(PY) -m pytest -q tests/unit
+
+test: check ## check, then PostgreSQL, media, models and workers
+	$(PY) -m pytest -n 2 tests/models tests/integration $(wildcard tests/e2e)
+
+generate: setup ## write what is derived from the code
+	$(PY) -m data_miner.spec.reference
+
+verify: generate ## fail when a generated file is not what the code says
+	@git diff --exit-code -- $(GENERATED)
+	@test -z "$$(git status --porcelain -- $(GENERATED))" || { git status --short -- $(GENERATED); exit 1; }
+
+bench: setup ## measure, on this machine
+	@for script in benchmarks/*.py; do $(PY) "$$script"; done
+
+demo-models: ## train the bundled models anew (25 min on two cores; installs 5 GB for torch)
+	@scripts/setup demo-models
+	PYTHONPATH=ml_models .make/demo-models/bin/python -m demo.build out/demo-models --ship
+
+lock: setup ## resolve the packages into locks/ (UPGRADE=1 moves all of them)
+	@scripts/lock $(if $(UPGRADE),--upgrade)
+
+clean: ## remove .venv, caches and out/ with the datasets in it
+	rm -rf .venv .make out dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
