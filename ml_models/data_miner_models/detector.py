@@ -115,8 +115,11 @@ class Detector:
         objectness: NDArray[np.float32],
         prompts: Sequence[str],
     ) -> NDArray[np.float32]:
-        """(tokens, prompts)."""
-        cosines = vectors.astype(np.float64) @ self._encode(tuple(prompts)).T.astype(np.float64)
+        """(tokens, prompts); summed prompt by prompt, as a matrix product rounds by its size."""
+        wide = vectors.astype(np.float64)
+        cosines = np.empty((len(vectors), len(prompts)), np.float64)
+        for column, text in zip(cosines.T, self._encode(tuple(prompts)), strict=True):
+            column[:] = (wide * text).sum(axis=1)
         named = probabilities(cosines, self._scoring.scale, self._scoring.bias)
         anything = probabilities(objectness.astype(np.float64), 1, 0)
         return (named * np.sqrt(anything)[:, None]).astype(np.float32)

@@ -38,7 +38,8 @@ class Session:
         names = [tensor.name for tensor in graph.outputs.values()]
         try:
             values = self._session.run(names, feeds)
-        except (RuntimeError, ValueError, ort.capi.onnxruntime_pybind11_state.Fail) as error:
+        except Exception as error:
+            # ONNX Runtime has no public base class for what it raises.
             raise ModelError(f"{_title(self.card, self.role)}: {_one_line(error)}") from error
         return dict(zip(graph.outputs, values, strict=True))
 
@@ -63,7 +64,7 @@ def open_session(
     try:
         session = _start(card, role, wanted, threads)
     except Exception as error:
-        # ONNX Runtime has no public base class for what a broken file raises.
+        # As above: a file that is no model raises one of many private classes.
         raise ModelError(f"{_title(card, role)}: {_one_line(error)}") from error
     used: Device = "cuda" if _CUDA in session.get_providers() else "cpu"
     if provider == "cuda" and used != "cuda":

@@ -101,7 +101,10 @@ def build_scene(name: str) -> Scene:
         replace(t, drift_x=t.drift_x / 2, drift_y=t.drift_y / 2, growth=t.growth / 2)
         for t in scene.things
     )
-    return replace(scene, things=calm, gain=scene.gain * (DARKER if name != part_name else 1))
+    post = scene.post and replace(scene.post, drift_x=scene.post.drift_x / 2)
+    return replace(
+        scene, things=calm, post=post, gain=scene.gain * (DARKER if name != part_name else 1)
+    )
 
 
 def draw_clip(clip: Clip, scenes: list[dict[str, object]]) -> Iterator[Frame]:

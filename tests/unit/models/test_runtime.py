@@ -1,0 +1,144 @@
+"""Sessions start only where a file keeps the promises of its card."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data_miner_models.cards import Graph, ModelCard, ModelFile, Tensor, load_card
+from data_miner_models.errors import ModelError
+from data_miner_models.image_encoder import ImageEncoder, plan_batches
+from data_miner_models.runtime import open_session
+
+
+def with_output(card: ModelCard, tensor: Tensor) -> ModelCard:
+    graph = card.graphs["image"]
+    return replace(card, graphs={"image": Graph(graph.inputs, {"embeds": tensor})})
+
+
+def with_input(card: ModelCard, tensor: Tensor) -> ModelCard:
+    graph = card.graphs["image"]
+    return replace(card, graphs={"image": Graph({"frames": tensor}, graph.outputs)})
+
+
+@pytest.mark.parametrize(
+    ("tensor", "complaint"),
+    [
+        (Tensor("frames", "uint8", ("batch", 8, 6, 3)), r"shape \(batch, 4, 6, 3\), its card says"),
+        (Tensor("frames", "uint8", ("batch", 4, 6)), r"shape \(batch, 4, 6, 3\), its card says"),
+        (Tensor("frames", "uint8", (1, 4, 6, 3)), r"its card says \(1, 4, 6, 3\)"),
+        (Tensor("frames", "uint8", ("batch", "height", 6, 3)), r"its card says \(batch, height"),
+        (Tensor("frames", "float32", ("batch", 4, 6, 3)), r"type tensor\(uint8\), its card says"),
+        (Tensor("pixels", "uint8", ("batch", 4, 6, 3)), "pixels is not in the file; it has frames"),
+    ],
+)
+def test_a_file_with_another_input_is_refused(
+    small_store: Path, tensor: Tensor, complaint: str
+) -> None:
+    """Name, type and shape of the input must be those of the card."""
+    card = with_input(load_card("small", [small_store]), tensor)
+    with pytest.raises(ModelError, match=complaint):
+        open_session(card, "image", provider="cpu")
+
+
+@pytest.mark.parametrize(
+    ("tensor", "complaint"),
+    [
+        (Tensor("vectors", "float32", ("batch", 6)), r"shape \(batch, 5\), its card says"),
+        (Tensor("vectors", "int64", ("batch", 5)), r"type tensor\(float\), its card says int64"),
+        (Tensor("embeds", "float32", ("batch", 5)), "embeds is not in the file; it has vectors"),
+    ],
+)
+def test_a_file_with_another_output_is_refused(
+    small_store: Path, tensor: Tensor, complaint: str
+) -> None:
+    """Name, type and shape of the output must be those of the card."""
+    card = with_output(load_card("small", [small_store]), tensor)
+    with pytest.raises(ModelError, match=complaint):
+        open_session(card, "image", provider="cpu")
+
+
+def test_a_file_that_is_no_model_is_refused(small_store: Path) -> None:
+    """The right hash of the wrong content still ends in one line that names the file."""
+    content = b"this is no model\n" * 40
+    (small_store / "small.onnx").write_bytes(content)
+    card = load_card("small", [small_store])
+    file = ModelFile("small.onnx", hashlib.sha256(content).hexdigest(), len(content))
+    with pytest.raises(ModelError, match=r"small\.onnx: ") as caught:
+        open_session(replace(card, files={"image": file}), "image", provider="cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_gpu_that_is_not_there_is_refused(
+    small_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks for a GPU never gets a CPU without knowing."""
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(ModelError, match="a GPU was asked for"):
+        open_session(load_card("small", [small_store]), "image", provider="cuda")
+
+
+def test_inputs_that_a_graph_refuses_end_in_one_line(small_store: Path) -> None:
+    """What ONNX Runtime says about a wrong input reaches the caller with the model's name."""
+    session = open_session(load_card("small", [small_store]), "image", provider="cpu")
+    with pytest.raises(ModelError, match=r"model small: .*frames") as caught:
+        session.run(frames=np.ones((1, 9, 9, 3), np.uint8))
+    assert "\n" not in str(caught.value)
+
+
+def test_auto_says_where_it_runs(small_store: Path) -> None:
+    """The choice is an attribute, and the same as the one that was asked for by name."""
+    encoder = ImageEncoder(load_card("small", [small_store]), provider="cpu")
+    assert encoder.device == "cpu"
+    automatic = ImageEncoder(load_card("small", [small_store]))
+    expected = "cuda" if "CUDAExecutionProvider" in ort.get_available_providers() else "cpu"
+    assert automatic.device == expected
+
+
+@pytest.mark.parametrize(
+    "renders",
+    [
+        np.zeros((2, 6, 4, 3), np.uint8),
+        np.zeros((4, 6, 3), np.uint8),
+        np.zeros((2, 4, 6, 3), np.float32),
+    ],
+)
+def test_renders_of_another_shape_are_refused(small_store: Path, renders: np.ndarray) -> None:
+    """The message says what the model takes and what came."""
+    encoder = ImageEncoder(load_card("small", [small_store]), provider="cpu")
+    with pytest.raises(ModelError, match=r"takes uint8 renders \(N, 4, 6, 3\), not"):
+        encoder(renders)
+
+
+def test_vectors_that_are_not_unit_are_refused(small_store: Path) -> None:
+    """A black render through a matrix without offset has no direction, and that is an error."""
+    encoder = ImageEncoder(load_card("small", [small_store]), provider="cpu")
+    with pytest.raises(ModelError, match="not of length 1"):
+        encoder(np.zeros((1, 4, 6, 3), np.uint8))
+
+
+def test_no_renders_give_no_vectors(small_store: Path) -> None:
+    """An empty batch is a batch."""
+    encoder = ImageEncoder(load_card("small", [small_store]), provider="cpu")
+    assert encoder(np.empty((0, 4, 6, 3), np.uint8)).shape == (0, 5)
+
+
+@given(
+    st.integers(0, 500),
+    st.lists(st.integers(1, 64), min_size=1, max_size=4, unique=True).map(sorted),
+)
+def test_batches_cover_everything_once(count: int, buckets: list[int]) -> None:
+    """Every row is in one batch, every batch fits its bucket, every bucket is a known size."""
+    plan = list(plan_batches(count, buckets))
+    rows = [row for start, stop, _ in plan for row in range(start, stop)]
+    assert rows == list(range(count))
+    for start, stop, bucket in plan:
+        assert bucket in buckets
+        assert 0 < stop - start <= bucket
