@@ -1,0 +1,1 @@
+"""One file a format: a dataset in, files out, the same bytes for the same dataset."""
