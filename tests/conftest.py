@@ -1,3 +1,3 @@
 """Fixtures that every test may ask for."""
 
-pytest_plugins = ["support.database"]
+pytest_plugins = ["support.database", "support.queue"]

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    Interval,
     MetaData,
     PrimaryKeyConstraint,
     Table,
@@ -50,6 +51,15 @@ def _c_text(name: str, *args: Any, **kwargs: Any) -> Column[str]:
 def _time(name: str, **kwargs: Any) -> Column[Any]:
     return Column(name, DateTime(timezone=True), **kwargs)
 
+
+clock = Table(
+    "clock",
+    metadata,
+    Column("one", Boolean, primary_key=True, server_default="true"),
+    Column("shift", Interval, nullable=False, server_default=text("'00:00:00'::interval")),
+    CheckConstraint("one", name="one"),
+)
+"""One row: how far `dataminer_now()` is ahead of the server's clock. Only tests move it."""
 
 projects = Table(
     "projects",
@@ -152,7 +162,7 @@ project_videos = Table(
         nullable=False,
     ),
     _c_text("video_id", ForeignKey("videos.video_id"), nullable=False),
-    Column("wave_id", Integer, ForeignKey("waves.wave_id", ondelete="SET NULL")),
+    Column("wave_id", Integer, ForeignKey("waves.wave_id")),
     Column("wave_position", Integer),
     Column("source_sha256", Text),
     Column("skip_reason", Text),
@@ -161,7 +171,13 @@ project_videos = Table(
     CheckConstraint("(wave_id IS NULL) = (wave_position IS NULL)", name="wave_position"),
     CheckConstraint("wave_id IS NULL OR skip_reason IS NULL", name="skipped_has_no_wave"),
     Index("project_videos_video_id", "video_id"),
-    Index("project_videos_wave_id", "wave_id"),
+    Index(
+        "project_videos_unadmitted",
+        "project_id",
+        postgresql_where=text("wave_id IS NULL AND skip_reason IS NULL"),
+    ),
+    # Whether a wave has ended is asked from the highest video down: that one is worked on last.
+    Index("project_videos_wave_id", "wave_id", "video_id"),
 )
 
 project_sources = Table(

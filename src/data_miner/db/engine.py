@@ -1,0 +1,90 @@
+"""The door to PostgreSQL: how a process connects, and what it says when it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import URL, Engine, create_engine, make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
+
+from data_miner.errors import DatabaseError
+
+
+def engine_for(
+    url: str | URL,
+    *,
+    application_name: str = "data-miner",
+    pool_size: int = 5,
+    connect_timeout_seconds: float = 10,
+    statement_timeout_seconds: float = 300,
+    lock_timeout_seconds: float = 60,
+    idle_transaction_seconds: float = 300,
+) -> Engine:
+    """An engine whose sessions are READ COMMITTED, in UTC, and give up rather than hang.
+
+    Nothing is connected yet. A timeout of 0 is no timeout. `application_name` is what an operator
+    sees in pg_stat_activity. Raises DatabaseError when `url` is no PostgreSQL URL.
+    """
+    address = _parsed(url)
+    options = " ".join(
+        f"-c {name}={value}"
+        for name, value in {
+            "timezone": "UTC",
+            "statement_timeout": round(statement_timeout_seconds * 1000),
+            "lock_timeout": round(lock_timeout_seconds * 1000),
+            "idle_in_transaction_session_timeout": round(idle_transaction_seconds * 1000),
+        }.items()
+    )
+    return create_engine(
+        address,
+        isolation_level="READ COMMITTED",
+        pool_pre_ping=True,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        connect_args={
+            "application_name": application_name[:63],
+            "connect_timeout": max(2, round(connect_timeout_seconds)),
+            "options": options,
+        },
+    )
+
+
+def place(url: str | URL) -> str:
+    """``host:port/database`` of a URL, for people; never a user name or a password."""
+    address = _parsed(url)
+    host = address.host or str(address.query.get("host", "localhost"))
+    return f"{host}:{address.port or 5432}/{address.database or ''}"
+
+
+@contextmanager
+def reachable(engine: Engine) -> Iterator[None]:
+    """Turn a lost or refused connection inside the block into a DatabaseError of one line."""
+    try:
+        yield
+    except OperationalError as error:
+        raise unreachable(engine.url, error) from None
+
+
+def unreachable(url: str | URL, error: OperationalError) -> DatabaseError:
+    """The one line for an OperationalError: where, and PostgreSQL's own last words."""
+    password = _parsed(url).password
+    lines = [line.strip() for line in str(error.orig).splitlines() if line.strip()]
+    reason = lines[-1] if lines else "the connection was refused"
+    if password:
+        reason = reason.replace(str(password), "***")
+    return DatabaseError(f"cannot reach PostgreSQL at {place(url)}: {reason}")
+
+
+def _parsed(url: str | URL) -> URL:
+    try:
+        address = make_url(url)
+    except (ArgumentError, ValueError):
+        raise DatabaseError(
+            "the database URL cannot be read: expected postgresql://user@host:port/database"
+        ) from None
+    if address.get_backend_name() not in {"postgresql", "postgres"}:
+        raise DatabaseError(
+            f"the database URL starts with {address.drivername}: expected postgresql://"
+        )
+    return address.set(drivername="postgresql+psycopg2")

@@ -1,0 +1,110 @@
+"""Brings a database to this program's schema, and refuses to work on any other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError
+
+from data_miner.db.engine import engine_for, place, unreachable
+from data_miner.errors import DatabaseError
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+OLDEST_SERVER = 15
+
+
+def upgrade(url: str, revision: str = "head") -> str:
+    """Migrate the database at `url` and return the revision it then has.
+
+    Two at once do not collide: the second waits and finds nothing to do. Raises DatabaseError
+    when PostgreSQL cannot be reached, is too old, or has a schema that this program does not know.
+    """
+    return _run(url, lambda config: command.upgrade(config, revision))
+
+
+def downgrade(url: str, revision: str) -> str:
+    """Go back to `revision` (``base`` is an empty database); returns the revision it then has."""
+    return _run(url, lambda config: command.downgrade(config, revision))
+
+
+def check_revision(engine: Engine) -> None:
+    """Raise DatabaseError, naming the command that mends it, unless the schema is this program's."""
+    try:
+        with engine.connect() as connection:
+            found = _revision(connection)
+    except OperationalError as error:
+        raise unreachable(engine.url, error) from None
+    wanted = head()
+    if found == wanted:
+        return
+    where = f"the database {place(engine.url)}"
+    if found is None:
+        raise DatabaseError(f"{where} has no schema yet: run `data-miner db upgrade`")
+    if not _known(found):
+        raise DatabaseError(
+            f"{where} has schema {found}, newer than this program's {wanted}:"
+            " install the data-miner that made it"
+        )
+    raise DatabaseError(
+        f"{where} has schema {found}, this program needs {wanted}: run `data-miner db upgrade`"
+    )
+
+
+def head() -> str:
+    """The revision that this program works with."""
+    return str(_scripts().get_current_head())
+
+
+def _run(url: str, action: Callable[[Config], object]) -> str:
+    # A migration may rightly wait long: for another one, for a lock, for a big table.
+    engine = engine_for(
+        url,
+        application_name="data-miner db upgrade",
+        pool_size=1,
+        statement_timeout_seconds=0,
+        lock_timeout_seconds=0,
+        idle_transaction_seconds=0,
+    )
+    try:
+        with engine.connect() as connection:
+            _refuse_old(connection, url)
+            config = Config()
+            config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+            config.attributes["connection"] = connection
+            action(config)
+            connection.commit()
+            return _revision(connection) or "base"
+    except OperationalError as error:
+        raise unreachable(url, error) from None
+    except CommandError as error:
+        raise DatabaseError(f"the database {place(url)} cannot be migrated: {error}") from None
+    finally:
+        engine.dispose()
+
+
+def _refuse_old(connection: Connection, url: str) -> None:
+    version = int(connection.scalar(text("SHOW server_version_num")) or 0) // 10_000
+    if version < OLDEST_SERVER:
+        raise DatabaseError(
+            f"PostgreSQL {version} at {place(url)} is too old: {OLDEST_SERVER} or newer is needed"
+        )
+    connection.rollback()
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _known(revision: str) -> bool:
+    return any(script.revision == revision for script in _scripts().walk_revisions())
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory(str(MIGRATIONS))
