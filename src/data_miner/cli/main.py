@@ -46,7 +46,11 @@ running.register(app)
 projects.register(app)
 database.register(app)
 for _point in sorted(entry_points(group=COMMANDS_GROUP), key=lambda p: p.name):
-    app.command(_point.name)(_point.load())
+    _command = _point.load()
+    if isinstance(_command, typer.Typer):
+        app.add_typer(_command, name=_point.name)
+    else:
+        app.command(_point.name)(_command)
 
 
 def main() -> None:

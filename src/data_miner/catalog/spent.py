@@ -1,0 +1,41 @@
+"""What was spent since a moment: how a run says what it did and what it found done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from data_miner.catalog.wanted import MINE
+
+_SPENT = text(f"""
+    WITH {MINE}
+    SELECT c.key, sum(c.value::text::float8)
+    FROM mine m JOIN results r USING (recipe_id, subject)
+    CROSS JOIN LATERAL jsonb_each(r.cost) AS c(key, value)
+    WHERE jsonb_typeof(c.value) = 'number' AND r.finished_at >= :since
+    GROUP BY c.key ORDER BY c.key
+""")
+_DONE = text(f"""
+    WITH {MINE}
+    SELECT m.stage, count(*) FROM mine m JOIN results r USING (recipe_id, subject)
+    WHERE r.finished_at >= :since GROUP BY m.stage
+""")
+
+
+def now(conn: Connection) -> datetime:
+    """The database's time, which stamps results."""
+    return conn.execute(text("SELECT dataminer_now()")).scalar_one()  # type: ignore[no-any-return]
+
+
+def spent_since(conn: Connection, project_id: int, since: datetime) -> Mapping[str, float]:
+    """Sums by counter over the results that the project uses and that were made after `since`."""
+    rows = conn.execute(_SPENT, {"project_id": project_id, "since": since})
+    return {key: float(total) for key, total in rows}
+
+
+def results_since(conn: Connection, project_id: int, since: datetime) -> Mapping[str, int]:
+    """How many of its results were made after `since`, by stage; stages without any are absent."""
+    rows = conn.execute(_DONE, {"project_id": project_id, "since": since})
+    return {stage: int(count) for stage, count in rows}

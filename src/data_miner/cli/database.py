@@ -1,0 +1,63 @@
+"""Commands for whoever runs the installation: the schema, and who works."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from data_miner.catalog import workers as catalogue
+from data_miner.cli import options
+from data_miner.cli.words import duration
+from data_miner.db.migrate import upgrade
+from data_miner.local.home import prepare
+from data_miner.postgres.server import embedded
+
+db = typer.Typer(help="The database schema.", no_args_is_help=True)
+
+
+@db.command("upgrade")
+def db_upgrade(
+    home: options.Home = None,
+    revision: Annotated[str, typer.Option(help="Revision to go to.")] = "head",
+) -> None:
+    """Bring the schema to this program's revision; safe to run twice and by two at once."""
+    settings = options.settings(home)
+    if settings.database_url:
+        reached = upgrade(settings.database_url, revision)
+    else:
+        prepare(settings.home)
+        with embedded(settings.home) as url:
+            reached = upgrade(url, revision)
+    typer.echo(f"schema revision {reached}")
+
+
+def workers(home: options.Home = None, as_json: options.AsJson = False) -> None:
+    """Who works here: pool, slots, what each one does, when it was seen."""
+    with options.opened(home) as (engine, settings), engine.begin() as conn:
+        found = catalogue.workers(conn, lost_after_seconds=settings.lease_seconds)
+    if as_json:
+        options.print_json([options.plain(worker) for worker in found])
+        return
+    if not found:
+        typer.echo("no worker runs; `data-miner run FILE` starts some")
+        return
+    table = Table("worker", "state", "pool", "slots", "seen", "works on", box=None)
+    for worker in found:
+        table.add_row(
+            worker.worker_id,
+            worker.liveness,
+            worker.pool,
+            f"{len(worker.tasks)}/{worker.slots}",
+            f"{duration(worker.seen_seconds)} ago",
+            ", ".join(f"{task.stage} {task.subject}" for task in worker.tasks),
+        )
+    Console().print(table)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(workers)
+    app.add_typer(db, name="db")

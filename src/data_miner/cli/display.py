@@ -1,0 +1,145 @@
+"""What a person sees while a project is mined, and when it is done."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+from rich.text import Text
+
+from data_miner.catalog.progress import Progress
+from data_miner.cli.words import amount, duration, size, where
+from data_miner.settings import Settings
+
+LINE_SECONDS = 2.0
+"""Shortest pause between two lines where there is no terminal."""
+
+
+@contextlib.contextmanager
+def progress_display(name: str, *, as_json: bool) -> Iterator[Callable[[Progress], None]]:
+    """A bar for each stage on a terminal, plain lines elsewhere; nothing with JSON."""
+    if as_json:
+        yield lambda _: None
+    elif sys.stderr.isatty():
+        with _bars(name) as observe:
+            yield observe
+    else:
+        yield _Lines(name)
+
+
+@contextlib.contextmanager
+def _bars(name: str) -> Iterator[Callable[[Progress], None]]:
+    console = Console(stderr=True)
+    bars = Bars(
+        TextColumn("{task.description:<12}"),
+        BarColumn(bar_width=32),
+        TextColumn("{task.completed:>5.0f} / {task.total:<5.0f}"),
+        TextColumn("{task.fields[now]}", style="dim"),
+        console=console,
+        transient=True,
+    )
+    tasks: dict[str, TaskID] = {}
+    console.print(Text(name, style="bold"))
+
+    def observe(state: Progress) -> None:
+        for stage in state.stages:
+            if stage.stage not in tasks:
+                tasks[stage.stage] = bars.add_task(stage.stage, total=1, now="")
+            ended = stage.done + stage.skipped + stage.failed
+            bars.update(
+                tasks[stage.stage],
+                completed=ended,
+                total=max(stage.total, ended, 1),
+                now=stage_now(stage),
+            )
+
+    with bars:
+        yield observe
+
+
+def stage_now(stage: Any) -> str:
+    """What a stage does at the moment, in a few words."""
+    parts = []
+    if stage.running:
+        parts.append(f"{stage.running} running")
+    if stage.waiting:
+        parts.append(f"{stage.waiting} put off")
+    if stage.failed:
+        parts.append(f"{stage.failed} failed")
+    if stage.left and stage.eta_seconds:
+        parts.append(f"about {duration(stage.eta_seconds)} left")
+    return ", ".join(parts)
+
+
+class _Lines:
+    """One line when something has changed, not more often than every few seconds."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.said = ""
+        self.at = 0.0
+
+    def __call__(self, state: Progress) -> None:
+        line = "  ".join(
+            f"{s.stage} {s.done + s.skipped}/{s.total}" + (f" ({s.failed} failed)" if s.failed else "")
+            for s in state.stages
+            if s.total
+        )
+        if line != self.said and time.monotonic() - self.at >= LINE_SECONDS:
+            self.said, self.at = line, time.monotonic()
+            sys.stderr.write(f"{self.name}: {line}\n")
+            sys.stderr.flush()
+
+
+def summary(state: Progress, settings: Settings, *, worked: bool) -> None:
+    """How it ended: the funnel, what it cost, where the dataset is."""
+    console = Console()
+    style = "green" if state.phase.name == "Complete" else "yellow"
+    if not worked and state.phase.name == "Complete":
+        console.print(f"{state.name}: nothing to do, all of it is done already")
+    console.print(Text(f"{state.name}: {state.phase.message}", style=style))
+    console.print(funnel_table(state))
+    if state.costs_per_image:
+        each = state.costs_per_image
+        console.print(
+            f"per image: {size(each.get('bytes_downloaded', 0))} fetched,"
+            f" {each.get('cpu_seconds', 0):.2f} CPU-seconds"
+        )
+    for failure in state.failures:
+        console.print(
+            Text(f"{failure.count} × {failure.stage} {failure.error_class}: {failure.error}", "red")
+        )
+    for left_out in state.skipped:
+        console.print(
+            Text(f"{left_out.count} × {left_out.stage} skipped: {left_out.message}", "yellow")
+        )
+    if state.dataset is not None and state.phase.name == "Complete":
+        folder = where(state.dataset.uri)
+        console.print(f"dataset {state.dataset.digest[:16]}: {folder}", soft_wrap=True)
+        console.print(f"report: {folder}/report.html", soft_wrap=True)
+    if state.failures:
+        console.print(f"logs: {settings.home / 'logs'}", soft_wrap=True)
+
+
+def funnel_table(state: Progress) -> Table:
+    """The funnel as one row of numbers under their names."""
+    steps = (
+        ("videos", state.funnel.found),
+        ("selected", state.funnel.selected),
+        ("fetched", state.funnel.downloaded),
+        ("frames", state.funnel.frames),
+        ("passed", state.funnel.passed),
+        ("unique", state.funnel.unique),
+        ("labelled", state.funnel.labelled),
+        ("exported", state.funnel.exported),
+    )
+    table = Table(*(name for name, _ in steps), box=None, pad_edge=False)
+    table.add_row(*(amount(value) for _, value in steps))
+    return table

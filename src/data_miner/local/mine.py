@@ -1,0 +1,94 @@
+"""Mines one project to its end: applies it, keeps workers running, watches the catalogue."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
+
+from data_miner.catalog.apply import Applied, apply_project
+from data_miner.catalog.progress import Progress, progress
+from data_miner.compiler import compile_project
+from data_miner.db.engine import reachable, unreachable
+from data_miner.errors import DatabaseError
+from data_miner.local.resolve import resolve_paths
+from data_miner.local.workers import WorkerSet
+from data_miner.models import model_lookup
+from data_miner.settings import PREFIX, Settings
+from data_miner.spec.project import MiningProject
+
+RESTING = frozenset({"Complete", "Stalled", "Suspended", "Deleted"})
+"""Phases in which nothing moves until somebody changes something."""
+LOOK_SECONDS = 0.4
+PATIENCE_SECONDS = 60.0
+"""How long a database may be away before a run gives up; its workers wait as well."""
+
+Observer = Callable[[Progress], None]
+
+
+def apply(
+    engine: Engine, settings: Settings, project: MiningProject, folder: Path
+) -> Applied:
+    """Write a project's rows; its relative paths count from `folder`.
+
+    Raises DataMinerError for a model that is not there and for a database that cannot be reached.
+    """
+    resolved = resolve_paths(project, folder)
+    compiled = compile_project(resolved.spec, model_lookup(settings.model_stores))
+    with reachable(engine), engine.begin() as conn:
+        return apply_project(conn, resolved, compiled, first_wave=settings.first_wave)
+
+
+def look(engine: Engine, project_id: int) -> Progress:
+    """How a project stands now."""
+    with reachable(engine), engine.begin() as conn:
+        return progress(conn, project_id)
+
+
+def worker_set(
+    settings: Settings, url: str, *, count: int, slots: int, options: Sequence[str] = ()
+) -> WorkerSet:
+    """Worker processes for this installation; nothing is started yet."""
+    environment = dict(os.environ)
+    for field in dataclasses.fields(settings):
+        environment[PREFIX + field.name.upper()] = str(getattr(settings, field.name))
+    environment[PREFIX + "DATABASE_URL"] = url
+    return WorkerSet(
+        arguments=["--slots", str(slots), *options],
+        environment=environment,
+        log_folder=settings.home / "logs",
+        count=count,
+    )
+
+
+def watch(
+    engine: Engine, project_id: int, workers: WorkerSet, observe: Observer
+) -> Progress:
+    """Keep the workers running until the project rests; returns how it stands then.
+
+    A database that goes away in the middle is waited for: the work in flight is not lost.
+    """
+    away_since: float | None = None
+    while True:
+        workers.poll()
+        try:
+            state = look(engine, project_id)
+        except DatabaseError:
+            away_since = away_since or time.monotonic()
+            if time.monotonic() - away_since > PATIENCE_SECONDS:
+                raise
+        except OperationalError as error:
+            away_since = away_since or time.monotonic()
+            if time.monotonic() - away_since > PATIENCE_SECONDS:
+                raise unreachable(engine.url, error) from None
+        else:
+            away_since = None
+            observe(state)
+            if state.phase.name in RESTING:
+                return state
+        time.sleep(LOOK_SECONDS)
