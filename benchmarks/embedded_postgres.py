@@ -1,4 +1,4 @@
-"""How long the embedded PostgreSQL keeps a user waiting: first start, later starts, joins, stops."""
+"""How long the embedded PostgreSQL keeps a user waiting."""
 
 from __future__ import annotations
 

@@ -26,7 +26,8 @@ def prepare_data(data: Path, programs: Programs, account: Account, *, durable: b
     Raises DatabaseError when it belongs to another major version or cannot be made.
     """
     for leftover in data.parent.glob(f"{TEMPORARY}*"):
-        shutil.rmtree(leftover)
+        # A killed program's initdb may still be writing; what stays is removed the next time.
+        shutil.rmtree(leftover, ignore_errors=True)
     if data.exists():
         _check_version(data, programs)
         return
@@ -58,7 +59,7 @@ def _initialise(data: Path, programs: Programs, account: Account) -> None:
 
 def _check_version(data: Path, programs: Programs) -> None:
     try:
-        found = (data / "PG_VERSION").read_text(encoding="ascii").strip()
+        found = (data / "PG_VERSION").read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as error:
         raise DatabaseError(f"{data} is not a database: {error}") from None
     if found != str(programs.major):

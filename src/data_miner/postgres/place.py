@@ -17,7 +17,8 @@ from data_miner.postgres.account import Account
 from data_miner.postgres.folders import durable_write, new_folder, private_root
 
 LONGEST_SOCKET_BYTES = 100
-SOCKET_NAME = ".s.PGSQL.5432.lock"
+SOCKET = ".s.PGSQL.5432"
+SOCKET_LOCK = f"{SOCKET}.lock"
 RECORD = "location"
 OWNER = "home.txt"
 
@@ -44,7 +45,8 @@ def locate(folder: Path, account: Account) -> Place:
             f"user id {account.uid}, who runs the server for root, cannot enter {data.parent}:"
             " open it and the folders above it with chmod o+x"
         )
-    sockets = _socket_folder(recorded.sockets if recorded else None, account)
+    known = recorded.sockets if recorded and _serves(recorded) else None
+    sockets = _socket_folder(known, account)
     place = Place(data, sockets)
     if place != recorded:
         # Relative inside the home, so that a home may be moved.
@@ -52,6 +54,18 @@ def locate(folder: Path, account: Account) -> Place:
         fields = {"data": str(inside), "sockets": str(sockets)}
         durable_write(folder / RECORD, json.dumps(fields) + "\n")
     return place
+
+
+def clear_sockets(place: Place, *, folder_too: bool = False) -> None:
+    """Remove what a server left in its socket folder. The caller holds the start lock.
+
+    PostgreSQL believes a lock file whose process id was given again, or is a zombie's.
+    """
+    (place.sockets / SOCKET).unlink(missing_ok=True)
+    (place.sockets / SOCKET_LOCK).unlink(missing_ok=True)
+    if folder_too:
+        with suppress(OSError):
+            place.sockets.rmdir()
 
 
 def read_record(folder: Path) -> Place | None:
@@ -122,8 +136,17 @@ def _socket_folder(recorded: Path | None, account: Account) -> Path:
     )
 
 
+def _serves(place: Place) -> bool:
+    """False where the folder now serves other data: this home is a copy of one that is in use."""
+    try:
+        lines = (place.sockets / SOCKET_LOCK).read_text(encoding="utf-8").splitlines()
+        return lines[1] == str(place.data)
+    except (OSError, IndexError):
+        return True
+
+
 def _is_good_parent(parent: Path, account: Account) -> bool:
-    longest = len(os.fsencode(parent / "data-miner-12345678" / SOCKET_NAME))
+    longest = len(os.fsencode(parent / "data-miner-12345678" / SOCKET_LOCK))
     plain = re.fullmatch(r"[\w./+-]+", str(parent), re.ASCII)
     return bool(plain) and longest <= LONGEST_SOCKET_BYTES and account.can_enter(parent)
 

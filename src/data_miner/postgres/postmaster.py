@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from data_miner.errors import DatabaseError
 from data_miner.postgres.account import Account, explain
-from data_miner.postgres.place import Place
+from data_miner.postgres.place import Place, clear_sockets
 from data_miner.postgres.programs import Programs
 
 POLL_SECONDS = 0.02
 START_SECONDS = 120.0
 """Longest wait for a start; after a loss of power the server replays its log first."""
 FAST_STOP_SECONDS = 30.0
+NO_PROCESS = 2**22 + 1
+"""More than any process id that Linux gives."""
 LOG_BYTES = 10_000_000
 """A log longer than this is set aside at the next start."""
 
@@ -46,7 +48,6 @@ class PidFile:
     """What `postmaster.pid` says; `status` is `starting`, `ready`, `stopping` or empty."""
 
     pid: int
-    shared_memory_id: int | None
     status: str
 
 
@@ -54,9 +55,8 @@ def read_pid_file(data: Path) -> PidFile | None:
     """None when there is none, or when a crash left half of one."""
     try:
         lines = (data / "postmaster.pid").read_text(errors="replace").splitlines()
-        memory = lines[6].split() if len(lines) > 6 else []
         status = lines[7].strip() if len(lines) > 7 else ""
-        return PidFile(int(lines[0]), int(memory[1]) if len(memory) > 1 else None, status)
+        return PidFile(int(lines[0]), status)
     except (FileNotFoundError, IndexError, ValueError):
         return None
 
@@ -77,10 +77,23 @@ def start(
     data = place.data
     if log.exists() and log.stat().st_size > LOG_BYTES:
         log.replace(log.with_name(log.name + ".1"))
-    _clear_stale_pid_file(data)
+    _disown_pid_file(data)
+    clear_sockets(place)
     merged = {**SETTINGS, **settings, "unix_socket_directories": str(place.sockets)}
     command: list[str | Path] = [programs.postgres, "-D", data]
     command += [part for name, value in merged.items() for part in ("-c", f"{name}={value}")]
+    deadline = time.monotonic() + FAST_STOP_SECONDS
+    while (reason := _try_start(data, command, account, log)) is not None:
+        # Sessions of a killed server end by themselves, a moment after it.
+        if "shared memory block" not in reason or time.monotonic() > deadline:
+            raise DatabaseError(explain(f"PostgreSQL does not start (see {log})", reason))
+        time.sleep(POLL_SECONDS)
+
+
+def _try_start(
+    data: Path, command: Sequence[str | Path], account: Account, log: Path
+) -> str | None:
+    """None when the server takes connections, else what it wrote before it ended."""
     already = log.stat().st_size if log.exists() else 0
     pid = account.spawn_detached(command, log)
 
@@ -90,12 +103,11 @@ def start(
 
     if not _wait(settled, START_SECONDS):
         raise DatabaseError(f"PostgreSQL is not ready after {START_SECONDS:.0f} s; see {log}")
-    if not running(data):
-        with log.open("rb") as file:
-            file.seek(already)
-            raise DatabaseError(
-                explain(f"PostgreSQL does not start (see {log})", _text(file.read()))
-            )
+    if running(data):
+        return None
+    with log.open("rb") as file:
+        file.seek(already)
+        return file.read().decode(errors="replace")
 
 
 def stop(data: Path) -> None:
@@ -111,39 +123,23 @@ def stop(data: Path) -> None:
             os.kill(file.pid, number)
         except ProcessLookupError:
             return
-        if _wait(lambda: not _is_postmaster(file.pid, data), patience):
+        if _wait(lambda: not _exists(file.pid), patience):
             return
     raise DatabaseError(f"PostgreSQL (process {file.pid}) does not stop; its data is in {data}")
 
 
-def _clear_stale_pid_file(data: Path) -> None:
-    """Remove what a killed server left, which PostgreSQL believes when the id was given again.
+def _disown_pid_file(data: Path) -> None:
+    """Take the process id out of what a killed server left, and leave the rest.
 
-    Its sessions may outlive it for a moment, attached to its shared memory: a second server
-    beside them would ruin the data, so this waits for them to end.
+    PostgreSQL believes any living process of that id. The rest names the shared memory by which it
+    sees for itself whether sessions of the killed server still write.
     """
-    file = read_pid_file(data)
-    if not file:
-        (data / "postmaster.pid").unlink(missing_ok=True)
+    path = data / "postmaster.pid"
+    if read_pid_file(data) is None:
+        path.unlink(missing_ok=True)
         return
-    if not _wait(lambda: not _attached(file.shared_memory_id), FAST_STOP_SECONDS):
-        raise DatabaseError(
-            f"sessions of a killed PostgreSQL still use {data}; end them and start again"
-        )
-    (data / "postmaster.pid").unlink(missing_ok=True)
-
-
-def _attached(shared_memory_id: int | None) -> bool:
-    table = Path("/proc/sysvipc/shm")
-    if shared_memory_id is None or not table.exists():
-        return False
-    head, *rows = table.read_text().splitlines()
-    names = head.split()
-    for row in rows:
-        fields = dict(zip(names, row.split(), strict=False))
-        if fields.get("shmid") == str(shared_memory_id):
-            return int(fields.get("nattch", "0")) > 0
-    return False
+    lines = path.read_text(errors="replace").splitlines(keepends=True)
+    path.write_text("".join([f"{NO_PROCESS}\n", *lines[1:]]))
 
 
 def _is_postmaster(pid: int, data: Path) -> bool:
@@ -181,7 +177,3 @@ def _wait(condition: Callable[[], bool], seconds: float) -> bool:
             return False
         time.sleep(POLL_SECONDS)
     return True
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode(errors="replace")

@@ -15,7 +15,7 @@ from data_miner.errors import DatabaseError
 from data_miner.postgres import postmaster
 from data_miner.postgres.account import Account, current_account
 from data_miner.postgres.cluster import DATABASE, SUPERUSER, prepare_data
-from data_miner.postgres.place import Place, locate, read_record
+from data_miner.postgres.place import Place, clear_sockets, locate, read_record
 from data_miner.postgres.programs import find_programs
 
 
@@ -79,8 +79,7 @@ class Server:
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(share, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 postmaster.stop(self._place.data)
-                with contextlib.suppress(OSError):
-                    self._place.sockets.rmdir()
+                clear_sockets(self._place, folder_too=True)
 
     def ensure(self) -> None:
         """Start the server again if it died in the middle; its URL stays the same."""
@@ -100,14 +99,23 @@ class Server:
             if place and postmaster.running(place.data):
                 return place
             place = locate(self._folder, account)
-            programs = find_programs(account)
-            durable = self._settings.get("fsync") != "off"
-            prepare_data(place.data, programs, account, durable=durable)
-            log = self._folder / "server.log"
-            postmaster.start(place, programs, account, log=log, settings=self._settings)
+            try:
+                self._start(place, account)
+            except BaseException:
+                if not postmaster.running(place.data):
+                    clear_sockets(place, folder_too=True)
+                raise
         except OSError as error:
             raise _unusable(self._folder, error) from None
         return place
+
+    def _start(self, place: Place, account: Account) -> None:
+        programs = find_programs(account)
+        prepare_data(
+            place.data, programs, account, durable=self._settings.get("fsync", "on") != "off"
+        )
+        log = self._folder / "server.log"
+        postmaster.start(place, programs, account, log=log, settings=self._settings)
 
     @contextlib.contextmanager
     def _start_lock(self) -> Iterator[None]:
