@@ -31,15 +31,17 @@ def write_models(store: Path) -> None:
     (store / "boxer.onnx").write_bytes(_boxer_graph())
     vectors = {"embeds": ("vectors", ["batch", 3])}
     words = {"tokenizer": "words.json", "text": "text.onnx"}
-    _card(store, "colour", "siglip", 3, {"image": "colour.onnx", **words}, vectors)
+    _card(store, "colour", "siglip", 3, files={"image": "colour.onnx", **words}, outputs=vectors)
     alike = {"embeds": ("vectors", ["batch", 48])}
-    _card(store, "alike", "dino", 48, {"image": "alike.onnx"}, alike)
+    _card(store, "alike", "dino", 48, files={"image": "alike.onnx"}, outputs=alike)
     found = {
         "boxes": ("boxes", ["batch", 1, 4]),
         "class_embeds": ("classes", ["batch", 1, 3]),
         "objectness": ("anything", ["batch", 1]),
     }
-    _card(store, "boxer", "open-vocabulary", 3, {"image": "boxer.onnx", **words}, found)
+    _card(
+        store, "boxer", "open-vocabulary", 3, files={"image": "boxer.onnx", **words}, outputs=found
+    )
 
 
 def _tokenizer() -> str:
@@ -153,6 +155,7 @@ def _card(
     name: str,
     family: str,
     dimension: int,
+    *,
     files: dict[str, str],
     outputs: dict[str, tuple[str, list[Any]]],
 ) -> None:

@@ -11,9 +11,9 @@ from data_miner_worker.report.content import Histogram, Step
 from data_miner_worker.report.markup import Markup, join, tag
 from data_miner_worker.report.words import count, share
 
-_WIDTH: Final = 640
-_HEIGHT: Final = 210
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 26, 30
+_WIDTH: Final = 460
+_HEIGHT: Final = 190
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 10, 26, 26
 
 
 def funnel(steps: Sequence[Step]) -> Markup:
@@ -137,7 +137,7 @@ def _line(one: Histogram) -> list[Markup]:
     if not one.low <= one.threshold <= one.high:
         return []
     x = _x(one.threshold, one)
-    near_right = x > _WIDTH - 110
+    near_right = x > _WIDTH - 120
     return [
         tag("line", x1=f"{x:.1f}", x2=f"{x:.1f}", y1=8, y2=_y(0, 10), class_="threshold"),
         tag(

@@ -14,6 +14,13 @@ from data_miner_worker.report.words import clock, count, duration, plain, severa
 _COLOURS: Final = 8
 _EXAMPLE_LENGTH: Final = 200
 _SPLIT_COLOURS: Final = {"train": "var(--accent)", "val": "var(--c4)", "test": "var(--c3)"}
+_REJECTED: Final = {
+    "positive": "not over the positive threshold",
+    "negative": "not under the negative threshold",
+    "negative_margin": "too close to a negative prompt",
+    "junk": "not under the junk threshold",
+    "junk_margin": "too close to a junk prompt",
+}
 # Nothing may be loaded and nothing may run, whatever a title of a stranger's video tries.
 _POLICY: Final = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -93,7 +100,10 @@ def _funnel(content: Content) -> Markup:
     rejected = content.rejected and tag(
         "p",
         "The filter dropped ",
-        ", ".join(f"{count(n)} by {plain(why)}" for why, n in content.rejected.items()),
+        "; ".join(
+            f"{several(n, 'frame')} {_REJECTED.get(why, plain(why))}"
+            for why, n in content.rejected.items()
+        ),
         ".",
         style="margin-top:18px",
     )
@@ -119,18 +129,21 @@ def _image(image: ShownImage, classes: tuple[str, ...]) -> Markup:
         )
         for box in image.boxes
     ]
-    scores = " · ".join(f"{kind} {value:.3g}" for kind, value in image.scores.items())
-    stands_for = image.duplicates and f" · stands for {several(image.duplicates + 1, 'frame')}"
+    scores = " · ".join(f"{kind} {value:.2f}" for kind, value in image.scores.items())
+    stands_for = f"stands for {several(image.duplicates + 1, 'frame')}"
+    prompt = image.best_prompt and f"“{image.best_prompt}”"
+    lines = [
+        " · ".join(filter(None, (clock(image.seconds), stands_for if image.duplicates else None))),
+        " · ".join(filter(None, (prompt, scores))),
+    ]
     return tag(
         "figure",
         _frame(image.picture, _boxes(image), tag("span", image.split, class_="split")),
         tag(
             "figcaption",
             tag("span", *labels, class_="labels") if labels else None,
-            f"{image.name} · {clock(image.seconds)}{stands_for or ''}",
-            tag("br") if scores else None,
-            scores,
-            f" · “{image.best_prompt}”" if image.best_prompt else None,
+            image.name,
+            *([tag("br"), line] for line in lines if line),
         ),
     )
 
