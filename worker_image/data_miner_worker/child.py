@@ -1,0 +1,139 @@
+"""A task process: runs stages one after the other and tells its worker how each one ended.
+
+Started as ``python -m data_miner_worker.child <file descriptor>``, a fresh interpreter: libraries
+with threads of their own (ONNX Runtime, CUDA) do not survive a fork. It leads a process group and
+ends with that whole group when its worker is gone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import queue
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any, NoReturn
+
+from data_miner import telemetry
+from data_miner.stage import Done, Later, Outcome, Skip, StageError, StopRequested
+from data_miner.storage import open_store
+from data_miner_worker.context import TaskContext
+from data_miner_worker.lookup import find_stage
+from data_miner_worker.messages import Begun, Ended, Failure, Hello, Run, Stop, Stopped
+from data_miner_worker.usage import Meter
+
+_PR_SET_PDEATHSIG = 1
+
+
+class _Pipe:
+    """The pipe to the worker: one thread listens, any thread may send."""
+
+    def __init__(self, connection: Connection[Any, Any]) -> None:
+        self.inbox: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
+        self.stopped = threading.Event()
+        self._connection = connection
+        self._sending = threading.Lock()
+
+    def send(self, message: object) -> None:
+        with self._sending:
+            self._connection.send(message)
+
+    def listen(self) -> None:
+        """Pass on what comes; end the process group when nobody is there any more."""
+        try:
+            while True:
+                message = self._connection.recv()
+                if isinstance(message, Stop):
+                    self.stopped.set()
+                    self.inbox.put(None)
+                else:
+                    self.inbox.put(message)
+        except (EOFError, OSError):
+            end_group()
+
+
+def run_task(run: Run, context: TaskContext, find: Callable[[str], Any] = find_stage) -> Any:
+    """The stage's outcome, or the Failure that names why there is none."""
+    assignment = run.assignment
+    log = telemetry.logger(
+        stage=assignment.stage, subject=assignment.subject, task=assignment.task_id
+    )
+    try:
+        return _checked(find(assignment.stage).run(context))
+    except StopRequested:
+        return Stopped()
+    except StageError as error:
+        return Failure(error.error_class, _one_line(error), permanent=error.permanent)
+    except MemoryError as error:
+        return Failure("out_of_memory", f"memory ran out inside the stage: {_one_line(error)}")
+    except Exception as error:
+        log.exception("stage_failed_unexpectedly")
+        return Failure("unexpected", f"{type(error).__name__}: {_one_line(error)}")
+
+
+def _checked(outcome: Outcome) -> Outcome:
+    """The outcome, if it is one and the database can hold it. Raises TypeError, ValueError."""
+    if isinstance(outcome, Done):
+        json.dumps([dict(outcome.facts), dict(outcome.records)], allow_nan=False)
+        json.dumps([dict(artifact.media) for artifact in outcome.artifacts], allow_nan=False)
+    elif not isinstance(outcome, Skip | Later):
+        raise TypeError(f"a stage returned {type(outcome).__name__}, not Done, Skip or Later")
+    return outcome
+
+
+def _one_line(error: BaseException) -> str:
+    text = telemetry.redact(" ".join(str(error).split()))
+    return text[:500] or type(error).__name__
+
+
+def end_group() -> NoReturn:
+    """End this process and all that it started, now."""
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+    os._exit(1)
+
+
+def die_with_worker() -> None:
+    """Have the kernel say when the worker is gone, in case the listening thread cannot run."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: end_group())
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def main(descriptor: int) -> None:
+    """Serve tasks until the worker wants no more."""
+    die_with_worker()
+    connection: Connection[Any, Any] = Connection(descriptor)
+    hello: Hello = connection.recv()
+    telemetry.configure_logging()
+    pipe = _Pipe(connection)
+    threading.Thread(target=pipe.listen, name="pipe", daemon=True).start()
+    store = open_store(hello.settings.storage, scratch=hello.scratch)
+    while (run := pipe.inbox.get()) is not None:
+        pipe.send(Begun())
+        meter = Meter()
+        counters: dict[str, float] = {}
+        try:
+            context = TaskContext(
+                run.assignment,
+                scratch=run.scratch,
+                store=store,
+                settings=hello.settings,
+                send=pipe.send,
+                stopped=pipe.stopped,
+            )
+            counters = context.counters
+            result = run_task(run, context)
+        except OSError as error:
+            result = Failure("storage", f"scratch folder {run.scratch}: {_one_line(error)}")
+        shutil.rmtree(run.scratch, ignore_errors=True)
+        pipe.send(Ended(result, meter.read(), dict(counters)))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,176 @@
+"""The command ``data-miner worker``: from arguments and settings to a worker that runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from sqlalchemy import Engine
+
+from data_miner import telemetry
+from data_miner.db.engine import engine_for
+from data_miner.db.migrate import check_revision
+from data_miner.errors import SpecError, StorageError
+from data_miner.pipeline import NAMES, POOLS
+from data_miner.postgres import embedded
+from data_miner.settings import Settings
+from data_miner.storage import open_store
+from data_miner_worker.duties import duties
+from data_miner_worker.foreground import run_in_foreground
+from data_miner_worker.housekeeping import Housekeeper
+from data_miner_worker.ledger import Ledger
+from data_miner_worker.listener import Listener
+from data_miner_worker.liveness import Liveness
+from data_miner_worker.pool import Pool
+from data_miner_worker.runner import Worker
+from data_miner_worker.scratch import base_folder, take_scratch
+from data_miner_worker.stopping import StopSignals
+
+STATEMENT_SECONDS = 30.0
+"""Longest statement of the claim loop: shorter than what liveness allows."""
+SWEEP_STATEMENT_SECONDS = 600.0
+CONNECT_SECONDS = 5.0
+
+
+def worker(
+    *,
+    pool: Annotated[
+        str, typer.Option(help="Which stages to serve: default (all), cpu or gpu.")
+    ] = "default",
+    stages: Annotated[str, typer.Option(help="Stages to serve instead, separated by commas.")] = "",
+    slots: Annotated[
+        int, typer.Option(min=1, help="Tasks at once, each in a process of its own.")
+    ] = 1,
+    home: Annotated[Path | None, typer.Option(help="Home folder; DATA_MINER_HOME.")] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Serve /metrics and /healthz there; 0: a free port."),
+    ] = None,
+    worker_id: Annotated[str, typer.Option(help="Name of this worker; one is made up.")] = "",
+    task: Annotated[
+        int | None, typer.Option(help="Run this one task in this process, then end.")
+    ] = None,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="With --task: no child process, for a debugger.")
+    ] = False,
+    until_idle: Annotated[
+        bool, typer.Option("--until-idle", help="End when nothing is left to do.")
+    ] = False,
+) -> None:
+    """Claim tasks and run them, until told to stop.
+
+    The first SIGTERM lets running tasks finish for DATA_MINER_GRACE_SECONDS and hands the others
+    back; a second one hands all back at once. No attempt is counted for either.
+    """
+    telemetry.configure_logging()
+    settings = Settings.from_environment()
+    if home is not None:
+        settings = replace(settings, home=home.expanduser().absolute())
+    served = served_stages(pool, stages)
+    name = worker_id or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+    if (task is not None) != foreground:
+        raise SpecError("--task and --foreground go together")
+    with _database(settings) as url:
+        engine = _engine(url, name, STATEMENT_SECONDS)
+        check_revision(engine)
+        try:
+            if task is not None:
+                run_in_foreground(task, settings, engine, name)
+            else:
+                _serve(
+                    settings=settings,
+                    engine=engine,
+                    url=url,
+                    name=name,
+                    served=served,
+                    pool=pool,
+                    slots=slots,
+                    metrics_port=metrics_port,
+                    until_idle=until_idle,
+                )
+        finally:
+            engine.dispose()
+
+
+def served_stages(pool: str, stages: str) -> tuple[str, ...]:
+    """The stages that the options ask for. Raises SpecError with what there is."""
+    if not stages:
+        if pool not in POOLS:
+            raise SpecError(f"--pool {pool}: there are {', '.join(POOLS)}")
+        return POOLS[pool]
+    wanted = [name.strip() for name in stages.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in NAMES]
+    if unknown or not wanted:
+        raise SpecError(f"--stages {stages}: there are {', '.join(NAMES)}")
+    return tuple(name for name in NAMES if name in wanted)
+
+
+def _serve(
+    *,
+    settings: Settings,
+    engine: Engine,
+    url: str,
+    name: str,
+    served: tuple[str, ...],
+    pool: str,
+    slots: int,
+    metrics_port: int | None,
+    until_idle: bool,
+) -> None:
+    scratch = take_scratch(base_folder(settings), name)
+    liveness = Liveness()
+    telemetry.WORKER_SLOTS.set(slots)
+    server = None
+    if metrics_port is not None:
+        try:
+            server = telemetry.serve(metrics_port, liveness.problem)
+        except OSError as error:
+            raise StorageError(f"--metrics-port {metrics_port}: {error.strerror}") from None
+        telemetry.logger().info("metrics", port=server.server_address[1])
+    house_engine = _engine(url, f"{name} housekeeping", SWEEP_STATEMENT_SECONDS)
+    ledger = Ledger(engine, settings, name, served)
+    store = open_store(settings.storage, scratch=scratch.folder)
+    house = Housekeeper(house_engine, duties(settings, store))
+    tasks = Pool(settings, slots, scratch.folder, os.environ)
+    listener = Listener(settings.database_listen_url or url, ledger.channels)
+    try:
+        with StopSignals() as stops:
+            ledger.register(pool=pool, slots=slots)
+            house.start()
+            Worker(settings, ledger, tasks, scratch, listener, stops, liveness, until_idle).run()
+            ledger.sign_off()
+    finally:
+        tasks.close()
+        house.stop()
+        listener.close()
+        house_engine.dispose()
+        scratch.remove()
+        if server is not None:
+            server.shutdown()
+
+
+@contextlib.contextmanager
+def _database(settings: Settings) -> Iterator[str]:
+    if settings.database_url:
+        yield settings.database_url
+    else:
+        with embedded(settings.home) as url:
+            yield url
+
+
+def _engine(url: str, name: str, statement_seconds: float) -> Engine:
+    return engine_for(
+        url,
+        application_name=f"data-miner worker {name}",
+        pool_size=1,
+        connect_timeout_seconds=CONNECT_SECONDS,
+        statement_timeout_seconds=statement_seconds,
+        lock_timeout_seconds=statement_seconds / 2,
+    )

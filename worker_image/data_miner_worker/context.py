@@ -1,0 +1,98 @@
+"""What a stage touches while it runs in its task process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from data_miner import telemetry
+from data_miner.settings import Settings
+from data_miner.stage import Artifact, Assignment, Json, StageError, StopRequested
+from data_miner.storage import Store
+from data_miner_worker.messages import Checkpoint, Tick
+
+TICK_SECONDS = 0.1
+"""Ticks that come faster are not told to the worker."""
+
+
+class TaskContext:
+    """The Context of one assignment; `send` and `stopped` connect it with its worker."""
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        *,
+        scratch: Path,
+        store: Store,
+        settings: Settings,
+        send: Callable[[Tick | Checkpoint], None],
+        stopped: threading.Event,
+    ) -> None:
+        self.assignment = assignment
+        self.scratch = scratch / "work"
+        self.scratch.mkdir(parents=True)
+        self.counters: dict[str, float] = defaultdict(float)
+        self._inputs = scratch / "inputs"
+        self._store = store
+        self._settings = settings
+        self._send = send
+        self._stopped = stopped
+        self._next_tick = 0.0
+
+    def tick(self, progress: float | None = None, message: str | None = None) -> None:
+        if self._stopped.is_set():
+            raise StopRequested
+        now = time.monotonic()
+        if now >= self._next_tick:
+            self._next_tick = now + TICK_SECONDS
+            self._send(Tick(None if progress is None else min(max(progress, 0.0), 1.0), message))
+
+    def fetch(self, artifact: Artifact) -> Path:
+        self.tick()
+        return self._store.fetch(artifact, self._inputs)
+
+    def publish(self, path: Path, kind: str, media: Mapping[str, Json] | None = None) -> Artifact:
+        self.tick()
+        artifact = self._store.publish(path, kind, media)
+        self.counters["bytes_published"] += artifact.bytes
+        return artifact
+
+    def count(self, name: str, amount: float = 1) -> None:
+        if name not in telemetry.COUNTERS:
+            raise ValueError(f"counter {name!r} is not in telemetry.COUNTERS")
+        self.counters[name] += amount
+
+    def checkpoint(self, value: Json) -> None:
+        self.tick()
+        self._send(Checkpoint(value))
+
+    def cache(self, key: str) -> Path | None:
+        return self._store.cached(key, self._inputs)
+
+    def remember(self, key: str, path: Path) -> Path:
+        return self._store.remember(key, path, self._inputs)
+
+    @property
+    def model_stores(self) -> Sequence[Path]:
+        return self._settings.model_stores
+
+    @property
+    def credential(self) -> Mapping[str, Path]:
+        name = self.assignment.params.get("credential")
+        return credential_files(self._settings.credentials, name) if name else {}
+
+
+def credential_files(folder: Path, name: str) -> dict[str, Path]:
+    """The files of a credential by name. Raises StageError("credential_missing")."""
+    inside = folder / name
+    if Path(name).name != name or name in {".", ".."} or not inside.is_dir():
+        raise StageError(
+            "credential_missing",
+            f"credential {name!r}: there is no folder {inside} with its files",
+            permanent=True,
+        )
+    # A mounted Secret holds links to hidden folders beside its files.
+    return {p.name: p for p in inside.iterdir() if p.is_file() and not p.name.startswith(".")}

@@ -1,0 +1,158 @@
+"""The duties of whoever keeps house, one small class each."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, text
+
+from data_miner import queue, telemetry
+from data_miner.pipeline import NAMES
+from data_miner.queue import Notifier
+from data_miner.settings import Settings
+from data_miner.storage import Store
+from data_miner_worker.housekeeping import Duty
+
+GAUGE_SECONDS = 15.0
+STORE_SWEEPS_PER_AGE = 24
+"""The store is swept this often in the time that an orphan may live."""
+STATES = ("ready", "waiting", "running", "failed")
+
+log = telemetry.logger()
+
+
+def duties(settings: Settings, store: Store) -> Sequence[Duty]:
+    """All duties, most urgent first."""
+    return (
+        Rescue(settings),
+        Sweep(settings),
+        Gauges(),
+        StoreSweep(settings, store),
+    )
+
+
+@dataclass(slots=True)
+class Rescue:
+    """Takes back the tasks of workers that have vanished."""
+
+    settings: Settings
+    name: str = "rescue"
+
+    @property
+    def every_seconds(self) -> float:
+        return max(0.05, self.settings.rescue_seconds)
+
+    def run(self, conn: Connection) -> None:
+        rescued = queue.rescue(
+            conn,
+            max_losses=self.settings.max_losses,
+            backoff_seconds=self.settings.lost_backoff_seconds,
+            backoff_max_seconds=self.settings.lost_backoff_max_seconds,
+            first_wave=self.settings.first_wave,
+        )
+        if rescued:
+            telemetry.QUEUE_RESCUED.inc(len(rescued))
+            log.warning(
+                "rescued", tasks=len(rescued), workers=sorted({x.worker_id for x in rescued})
+            )
+
+    def given_up(self) -> None:
+        """Nothing is told by this duty alone."""
+
+
+@dataclass(slots=True)
+class Sweep:
+    """Plans whatever is missing: what the transactions that end tasks did not see."""
+
+    settings: Settings
+    notify: Notifier = field(default_factory=Notifier)
+    name: str = "sweep"
+
+    @property
+    def every_seconds(self) -> float:
+        return max(0.05, self.settings.sweep_seconds)
+
+    def run(self, conn: Connection) -> None:
+        swept = queue.sweep(conn, first_wave=self.settings.first_wave)
+        conn.commit()
+        if swept is None or not swept.changed:
+            return
+        telemetry.QUEUE_PLANNED.inc(sum(swept.planned.values()))
+        self.notify(conn, [*swept.planned, *(["download"] if swept.waves else [])])
+
+    def given_up(self) -> None:
+        """Nothing is told by this duty alone."""
+
+
+@dataclass(slots=True)
+class Gauges:
+    """Tells how much work there is; only one worker does, so that sums are right."""
+
+    name: str = "gauges"
+    every_seconds: float = GAUGE_SECONDS
+
+    def run(self, conn: Connection) -> None:
+        counts = {
+            (row.stage, row.state): row.tasks
+            for row in conn.execute(
+                text("SELECT stage, state, count(*) AS tasks FROM tasks GROUP BY stage, state")
+            )
+        }
+        ages = {
+            row.stage: row.age
+            for row in conn.execute(
+                text(
+                    "SELECT stage, extract(epoch FROM dataminer_now() - min(created_at))::float"
+                    " AS age FROM tasks WHERE state = 'ready' GROUP BY stage"
+                )
+            )
+        }
+        for stage in NAMES:
+            telemetry.QUEUE_OLDEST_SECONDS.labels(stage).set(ages.get(stage, 0.0))
+            for state in STATES:
+                telemetry.QUEUE_TASKS.labels(stage, state).set(counts.get((stage, state), 0))
+
+    def given_up(self) -> None:
+        telemetry.QUEUE_TASKS.clear()
+        telemetry.QUEUE_OLDEST_SECONDS.clear()
+
+
+@dataclass(slots=True)
+class StoreSweep:
+    """Removes the files of the store that no row names."""
+
+    settings: Settings
+    store: Store
+    name: str = "store_sweep"
+
+    @property
+    def every_seconds(self) -> float:
+        return max(1.0, self.settings.orphan_seconds / STORE_SWEEPS_PER_AGE)
+
+    def run(self, conn: Connection) -> None:
+        def referenced(digests: Collection[str]) -> Collection[str]:
+            found = conn.scalars(
+                text(
+                    "SELECT DISTINCT sha256 FROM artifacts"
+                    " WHERE sha256 = ANY(:digests) AND deleted_at IS NULL"
+                ),
+                {"digests": list(digests)},
+            ).all()
+            conn.commit()  # no transaction stays open while files are looked at
+            return found
+
+        swept = self.store.sweep(referenced, older_than_seconds=self.settings.orphan_seconds)
+        telemetry.STORE_SWEPT.labels("object").inc(swept.objects)
+        telemetry.STORE_SWEPT.labels("temporary").inc(swept.temporary)
+        telemetry.STORE_SWEPT_BYTES.inc(swept.bytes)
+        if swept.objects or swept.temporary:
+            log.info(
+                "store_swept",
+                objects=swept.objects,
+                temporary=swept.temporary,
+                bytes=swept.bytes,
+            )
+
+    def given_up(self) -> None:
+        """Nothing is told by this duty alone."""

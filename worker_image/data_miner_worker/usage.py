@@ -1,0 +1,62 @@
+"""What processes use: processor time as the kernel counts it, memory as /proc tells it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from data_miner_worker.messages import Usage
+
+_PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 2**20
+_RSS_UNIT_MB = 1 / 2**20 if sys.platform == "darwin" else 1 / 2**10
+
+
+@dataclass(slots=True)
+class Meter:
+    """Measures this process and the finished ones below it, from its making to `read`."""
+
+    _cpu: float = field(init=False)
+    _wall: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        with contextlib.suppress(OSError):  # the kernel's high-water mark starts anew
+            Path("/proc/self/clear_refs").write_text("5")
+        self._cpu, self._wall = _cpu_seconds(), time.monotonic()
+
+    def read(self) -> Usage:
+        """What was used since the start; the memory is the peak of this process."""
+        return Usage(
+            cpu_seconds=round(_cpu_seconds() - self._cpu, 3),
+            wall_seconds=round(time.monotonic() - self._wall, 3),
+            max_rss_mb=round(_peak_mb(), 1),
+        )
+
+
+def _cpu_seconds() -> float:
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    below = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + below.ru_utime + below.ru_stime
+
+
+def _peak_mb() -> float:
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(x for x in lines if x.startswith("VmHWM:")).split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT_MB
+
+
+def tree_rss_mb(pid: int) -> float:
+    """Resident memory of a process and all below it, in MiB; 0 where /proc does not tell."""
+    total, waiting = 0.0, [pid]
+    while waiting:
+        current = waiting.pop()
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            total += int(Path(f"/proc/{current}/statm").read_text().split()[1]) * _PAGE_MB
+            for thread in Path(f"/proc/{current}/task").iterdir():
+                waiting.extend(int(x) for x in (thread / "children").read_text().split())
+    return total
