@@ -7,9 +7,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from data_miner.catalog.wanted import MINE
+from data_miner.catalog.wanted import query
 
-_SPENT = text(f"""
+_SPENT = query("""
     WITH {MINE}
     SELECT c.key, sum(c.value::text::float8)
     FROM mine m JOIN results r USING (recipe_id, subject)
@@ -17,7 +17,7 @@ _SPENT = text(f"""
     WHERE jsonb_typeof(c.value) = 'number' AND r.finished_at >= :since
     GROUP BY c.key ORDER BY c.key
 """)
-_DONE = text(f"""
+_DONE = query("""
     WITH {MINE}
     SELECT m.stage, count(*) FROM mine m JOIN results r USING (recipe_id, subject)
     WHERE r.finished_at >= :since GROUP BY m.stage

@@ -1,0 +1,1 @@
+"""What the rest asks of the database besides the queue: one duty a file, each on a Connection."""

@@ -1,0 +1,266 @@
+"""What one claimed task needs to know, read with a handful of queries whatever its size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, text
+
+from data_miner.catalog import facts, report
+from data_miner.catalog.facts import Found, InputGoneError, Recipe
+from data_miner.queue.task import Claimed
+from data_miner.settings import Settings
+from data_miner.stage import Assignment, Fact, Json, Video
+
+Inputs = Mapping[str, tuple[Fact, ...]]
+
+
+def assign(conn: Connection, claimed: Claimed, settings: Settings) -> Assignment:
+    """Everything that the stage of a claimed task reads, as plain data.
+
+    Raises InputGoneError when a result that it needs has lost its files or is not recorded.
+    """
+    reader = _Reader(conn, claimed, facts.chain(conn, claimed.recipe_id))
+    header = reader.header
+    return Assignment(
+        task_id=claimed.id,
+        claim_seq=claimed.claim_seq,
+        stage=claimed.stage,
+        subject=claimed.subject,
+        params=_params(reader, settings),
+        attempt=claimed.attempt,
+        max_attempts=settings.max_attempts,
+        project_id=claimed.project_id,
+        project_name=header.name,
+        namespace=header.namespace,
+        wave=header.wave,
+        video=_video(header),
+        inputs=_INPUTS[claimed.stage](reader),
+        previous=_previous(reader),
+        checkpoint=claimed.checkpoint,
+    )
+
+
+_HEADER = text("""
+    SELECT p.namespace, p.name, w.n AS wave, w.epoch, v.video_id, v.url, v.source_type, v.title,
+           v.metadata
+    FROM projects p
+    LEFT JOIN waves w ON w.wave_id = :wave_id
+    LEFT JOIN videos v ON v.video_id = :video_id
+    WHERE p.project_id = :project_id
+""")
+
+_MEMBERS = text("""
+    SELECT pv.video_id, w.wave_id, w.n
+    FROM waves w JOIN project_videos pv ON pv.wave_id = w.wave_id
+    WHERE w.project_id = :project_id AND w.epoch = :epoch AND w.n <= :n
+    ORDER BY w.n, pv.wave_position
+""")
+
+_WAVES = text("""
+    SELECT wave_id, n FROM waves
+    WHERE project_id = :project_id AND epoch = :epoch AND n <= :n ORDER BY n
+""")
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """One task's view of the results that it may read."""
+
+    conn: Connection
+    claimed: Claimed
+    chain: Mapping[str, Recipe]
+    """By stage: the task's own recipe and every one upstream of it."""
+
+    @cached_property
+    def header(self) -> Row[Any]:
+        row = self.conn.execute(
+            _HEADER,
+            {
+                "project_id": self.claimed.project_id,
+                "wave_id": self.claimed.wave_id,
+                "video_id": self.claimed.video_id,
+            },
+        ).one_or_none()
+        if row is None:
+            raise InputGoneError((), f"project {self.claimed.project_id} is not there any more")
+        return row
+
+    @cached_property
+    def members(self) -> list[Row[Any]]:
+        """Videos of this wave and of those before it, in their order."""
+        return list(self.conn.execute(_MEMBERS, self._span))
+
+    @cached_property
+    def waves(self) -> list[Row[Any]]:
+        """This wave and those before it, in their order."""
+        return list(self.conn.execute(_WAVES, self._span))
+
+    @property
+    def _span(self) -> dict[str, Json]:
+        return {
+            "project_id": self.claimed.project_id,
+            "epoch": self.header.epoch,
+            "n": self.header.wave,
+        }
+
+    def read(
+        self, stages: Collection[str], subjects: Collection[str]
+    ) -> dict[tuple[str, str], Found]:
+        """Results of the chain's recipes by (stage, subject), in one query."""
+        recipes = [self.chain[s].recipe_id for s in stages if s in self.chain]
+        found = facts.read(self.conn, recipes, subjects)
+        return {(f.fact.stage, f.fact.subject): f for f in found}
+
+    def needed(self, **subjects: str | None) -> Inputs:
+        """One result each of the named stages; those that the project has not are left out."""
+        wanted = {s: subject for s, subject in subjects.items() if s in self.chain and subject}
+        found = self.read(wanted, set(wanted.values()))
+        return {s: (self.whole(s, subject, found),) for s, subject in wanted.items()}
+
+    def whole(self, stage: str, subject: str, found: Mapping[tuple[str, str], Found]) -> Fact:
+        """The result with all its files. Raises InputGoneError."""
+        got = found.get((stage, subject))
+        if got is None or got.gone:
+            key = (self.chain[stage].recipe_id, subject)
+            raise InputGoneError([key], f"the {stage} of {subject} is gone; it is made again")
+        return got.fact
+
+
+def _discover(_: _Reader) -> Inputs:
+    return {}
+
+
+def _download(_: _Reader) -> Inputs:
+    return {}
+
+
+def _extract(reader: _Reader) -> Inputs:
+    return reader.needed(download=reader.claimed.video_id)
+
+
+def _embed(reader: _Reader) -> Inputs:
+    return reader.needed(extract=reader.claimed.video_id)
+
+
+def _filter(reader: _Reader) -> Inputs:
+    video = reader.claimed.video_id
+    return reader.needed(extract=video, embed=video)
+
+
+def _dedup_embed(reader: _Reader) -> Inputs:
+    video = reader.claimed.video_id
+    return reader.needed(extract=video, filter=video)
+
+
+def _dedup(reader: _Reader) -> Inputs:
+    """The members that have kept frames, each with the results of all stages up to here.
+
+    A member that was skipped, has failed or has kept nothing takes no part.
+    """
+    stages = [s for s in ("download", "extract", "filter", "dedup_embed") if s in reader.chain]
+    earlier = [f"w{w.wave_id}" for w in reader.waves if w.n < reader.header.wave]
+    found = reader.read([*stages, "dedup"], {*(m.video_id for m in reader.members), *earlier})
+    inputs: dict[str, list[Fact]] = {stage: [] for stage in [*stages, "dedup"]}
+    for member in reader.members:
+        kept = found.get(("filter", member.video_id))
+        there = all((stage, member.video_id) in found for stage in stages)
+        if kept is None or not there or not kept.fact.facts.get("frames"):
+            continue
+        for stage in stages:
+            fact = reader.whole(stage, member.video_id, found)
+            inputs[stage].append(_in_wave(fact, member.n))
+    inputs["dedup"] = [reader.whole("dedup", subject, found) for subject in earlier]
+    return {stage: tuple(values) for stage, values in inputs.items()}
+
+
+def _cut(reader: _Reader) -> Inputs:
+    wave, video = f"w{reader.claimed.wave_id}", reader.claimed.video_id
+    return reader.needed(dedup=wave, download=video)
+
+
+def _detect(reader: _Reader) -> Inputs:
+    return reader.needed(cut=reader.claimed.subject)
+
+
+def _export(reader: _Reader) -> Inputs:
+    """All that the waves so far have made; a video without a result takes no part."""
+    per_video = [s for s in ("download", "filter", "dedup_embed") if s in reader.chain]
+    per_wave_video = [s for s in ("cut", "detect") if s in reader.chain]
+    subjects = {f"w{w.wave_id}" for w in reader.waves}
+    for member in reader.members:
+        subjects |= {member.video_id, f"w{member.wave_id}/{member.video_id}"}
+    stages = [*per_video, "dedup", *per_wave_video, "export"]
+    found = reader.read(stages, subjects)
+
+    inputs: dict[str, list[Fact]] = {stage: [] for stage in stages}
+    for member in reader.members:
+        by_stage = dict.fromkeys(per_video, member.video_id)
+        by_stage |= dict.fromkeys(per_wave_video, f"w{member.wave_id}/{member.video_id}")
+        for stage, subject in by_stage.items():
+            got = found.get((stage, subject))
+            if got is None:
+                continue
+            # Facts of a download or a filter are of use without their files.
+            fact = got.fact if stage in _LIGHT else reader.whole(stage, subject, found)
+            inputs[stage].append(_in_wave(fact, member.n))
+    for wave in reader.waves:
+        inputs["dedup"].append(reader.whole("dedup", f"w{wave.wave_id}", found))
+        before = found.get(("export", f"w{wave.wave_id}"))
+        if before is not None and wave.n < reader.header.wave:
+            inputs["export"] = [before.fact]
+    told = report.facts(reader.conn, reader.claimed.project_id)
+    inputs["report"] = [
+        Fact("report", f"p{reader.claimed.project_id}", None, told, (), reader.header.wave)
+    ]
+    return {stage: tuple(values) for stage, values in inputs.items()}
+
+
+_LIGHT: Final = frozenset({"download", "filter"})
+
+_INPUTS: Final[Mapping[str, Callable[[_Reader], Inputs]]] = {
+    "discover": _discover,
+    "download": _download,
+    "extract": _extract,
+    "embed": _embed,
+    "filter": _filter,
+    "dedup_embed": _dedup_embed,
+    "dedup": _dedup,
+    "cut": _cut,
+    "detect": _detect,
+    "export": _export,
+}
+
+_LENDERS: Final = frozenset({"dedup_embed", "cut", "detect"})
+
+
+def _previous(reader: _Reader) -> tuple[Fact, ...]:
+    claimed, recipe = reader.claimed, reader.chain[reader.claimed.stage]
+    if claimed.video_id is None:
+        return ()
+    if claimed.stage == "download":
+        return facts.satisfying(reader.conn, recipe, claimed.video_id)
+    if claimed.stage in _LENDERS:
+        return facts.lending(reader.conn, recipe, claimed.subject, claimed.video_id)
+    return ()
+
+
+def _params(reader: _Reader, settings: Settings) -> Mapping[str, Json]:
+    params = reader.chain[reader.claimed.stage].params
+    if reader.claimed.stage != "export":
+        return params
+    home = settings.home / "datasets" / reader.header.namespace / reader.header.name
+    return {**params, "base": params.get("uri") or str(home)}
+
+
+def _video(header: Row[Any]) -> Video | None:
+    if header.video_id is None:
+        return None
+    return Video(header.video_id, header.url, header.source_type, header.title, header.metadata)
+
+
+def _in_wave(fact: Fact, wave: int) -> Fact:
+    return replace(fact, wave=wave)

@@ -1,0 +1,85 @@
+"""What went wrong in a project, and what was left out, by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from data_miner.catalog.wanted import query
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Dead letters of one stage with one error class."""
+
+    stage: str
+    error_class: str
+    count: int
+    subject: str
+    """One of them, the first by name."""
+    error: str
+    """What that one said, one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Work that there was nothing to do for, by the first word of the reason."""
+
+    stage: str
+    reason: str
+    count: int
+    subject: str
+    """One of them, the first by name."""
+    message: str
+    """The whole reason of that one."""
+
+
+_FAILURES = query("""
+    WITH {MINE}
+    SELECT m.stage, t.error_class, count(*), min(m.subject),
+           (array_agg(coalesce(t.error, '') ORDER BY m.subject))[1]
+    FROM mine m JOIN tasks t USING (recipe_id, subject)
+    WHERE t.state = 'failed'
+    GROUP BY m.stage, t.error_class
+    ORDER BY count(*) DESC, m.stage, t.error_class
+""")
+
+_SKIPPED = query("""
+    WITH {MINE},
+    reasons AS (
+        SELECT m.stage, m.subject, r.reason
+        FROM mine m JOIN results r USING (recipe_id, subject) WHERE r.outcome = 'skipped'
+        UNION ALL
+        SELECT 'select', pv.video_id, pv.skip_reason
+        FROM own JOIN project_sources s
+            ON own.stage = 'discover' AND s.recipe_id = own.recipe_id
+           AND s.project_id = :project_id
+        JOIN project_videos pv ON pv.project_id = s.project_id AND pv.video_id = s.video_id
+        WHERE pv.skip_reason IS NOT NULL
+        GROUP BY pv.video_id, pv.skip_reason
+    )
+    SELECT stage, split_part(reason, ':', 1), count(*), min(subject),
+           (array_agg(reason ORDER BY subject))[1]
+    FROM reasons GROUP BY stage, split_part(reason, ':', 1)
+    ORDER BY count(*) DESC, stage, split_part(reason, ':', 1)
+""")
+
+
+def failures(conn: Connection, project_id: int) -> Sequence[Failure]:
+    """Dead letters that the project called for, most frequent first."""
+    rows = conn.execute(_FAILURES, {"project_id": project_id})
+    return tuple(
+        Failure(stage, error_class, number, subject, _one_line(error))
+        for stage, error_class, number, subject, error in rows
+    )
+
+
+def skipped(conn: Connection, project_id: int) -> Sequence[Skipped]:
+    """What was left out, most frequent first; stage ``select`` is what `select` left out."""
+    return tuple(Skipped(*row) for row in conn.execute(_SKIPPED, {"project_id": project_id}))
+
+
+def _one_line(value: str) -> str:
+    return " ".join(value.split())
