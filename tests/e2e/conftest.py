@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from data_miner.db.migrate import upgrade
 from support.database import Databases, template_database
 from support.media_server import MediaServer
 from support.product import Product
-
-from data_miner.db.migrate import upgrade
 
 
 @pytest.fixture(scope="session")

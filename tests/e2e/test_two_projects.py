@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+
 from support import clips
 from support.database import libpq
 from support.media_server import MediaServer
@@ -79,7 +80,8 @@ class Pair:
     def sponsor(self, video: str) -> str | None:
         """Name of the project on whose account a video is being fetched now."""
         query = """
-            SELECT p.name FROM tasks t JOIN projects p USING (project_id) JOIN videos v USING (video_id)
+            SELECT p.name FROM tasks t
+            JOIN projects p USING (project_id) JOIN videos v USING (video_id)
             WHERE t.stage = 'download' AND t.state = 'running' AND v.url = %s
         """
         url = libpq(self.product.environment["DATA_MINER_DATABASE_URL"])

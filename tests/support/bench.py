@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from data_miner_models.cards import BUNDLED
 from support import clips
 from support.media_server import MediaServer
 from support.product import Finished, Product, write_project
-
-from data_miner_models.cards import BUNDLED
 
 SECTIONS: Final = {
     "sampling": "{strategy: Time, every: 500ms}",
@@ -31,6 +30,8 @@ class Bench:
     product: Product
     server: MediaServer
     folder: Path
+    empty_database: str
+    """URL of a database without tables."""
     good: Path = field(init=False)
     """A folder with two clips that show stars."""
 
@@ -48,7 +49,7 @@ class Bench:
         without: str = "",
         **sections: str,
     ) -> Path:
-        """A project over the good clips and `sources`; `sections` replace or join the usual ones."""
+        """A project over `sources`, or the good clips; `sections` replace or join the usual."""
         wanted = {key: text for key, text in SECTIONS.items() if key != without} | sections
         lines = [
             "apiVersion: data-miner.io/v1alpha1",
@@ -82,7 +83,7 @@ class Bench:
         finished = self.product.do("status", name, "--json")
         return finished.json[0] if finished.code == 0 else None
 
-    def model(self, name: str, copy_of: str, changes: Mapping[str, str] = {}) -> Path:  # noqa: B006
+    def model(self, name: str, copy_of: str, changes: Mapping[str, str]) -> Path:
         """A store with a copy of a bundled model, words in its card changed; returns its folder."""
         store = self.folder / f"models-{name}"
         store.mkdir()
@@ -94,5 +95,6 @@ class Bench:
         for old, new in changes.items():
             assert old in card
             card = card.replace(old, new)
-        (store / f"{name}.toml").write_text(re.sub(r'name = "[^"]*"', f'name = "{name}"', card, count=1))
+        card = re.sub(r'name = "[^"]*"', f'name = "{name}"', card, count=1)
+        (store / f"{name}.toml").write_text(card)
         return store

@@ -63,5 +63,6 @@ def sound_only() -> bytes:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(8000)
-        file.writeframes(b"".join(struct.pack("<h", (i * 500) % 20_000 - 10_000) for i in range(8000)))
+        samples = ((i * 500) % 20_000 - 10_000 for i in range(8000))
+        file.writeframes(b"".join(struct.pack("<h", sample) for sample in samples))
     return out.getvalue()

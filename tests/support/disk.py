@@ -11,7 +11,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def small_disk(folder: Path, *, kilobytes: int) -> Iterator[bool]:
-    """A disk of this size mounted at `folder`; False, and nothing mounted, where that is refused."""
+    """Mount a disk of this size at `folder`; yields False where that is refused."""
     folder.mkdir(parents=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
     if subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode != 0:
