@@ -126,7 +126,7 @@ def full_disk(bench: Bench, name: str) -> Finished:
         full = Finished(process.returncode, out, err)
         if mounted:
             grow(folder, kilobytes=64 << 10)
-        assert bench.product.do("retry", name, **where).code == 0
+        assert bench.product.do("retry", name, timeout=60, **where).code == 0
         assert bench.product.mine(project, **where)["dataset"]["images"] > 0
     return full
 

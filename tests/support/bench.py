@@ -76,7 +76,7 @@ class Bench:
 
     def run(self, project: Path, **variables: str) -> Finished:
         """`run` a project to its end, whatever that is."""
-        return self.product.do("run", project, **variables)
+        return self.product.do("run", project, timeout=240, **variables)
 
     def status(self, name: str) -> Any:
         """What `status` says about a project; None when there is none."""

@@ -30,7 +30,7 @@ def cut(piece: tuple[str, float, float], target: Path) -> Path:
         for packet in source.demux(stream):
             if packet.pts is None or packet.dts is None:
                 continue
-            at = float(packet.pts * stream.time_base)
+            at = float(packet.pts * packet.time_base)
             if packet.is_keyframe and at >= end:
                 break
             if offset is None and packet.is_keyframe and at >= start:

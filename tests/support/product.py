@@ -87,7 +87,7 @@ class Product:
 
     def mine(self, project: Path, *options: str, **variables: str) -> Any:
         """`run` a project that must succeed; the summary as JSON."""
-        finished = self.do("run", project, "--json", *options, **variables)
+        finished = self.do("run", project, "--json", *options, timeout=240, **variables)
         assert finished.code == 0, f"exit {finished.code}\n{finished.out}\n{finished.err}"
         return finished.json
 
