@@ -1,7 +1,8 @@
 """Models small enough to know by heart: they see the mean colour of a frame and nothing else.
 
 `colour` compares frames with the words red, green and blue; `alike` says how alike two frames are,
-cell by cell; `boxer` finds one box in the middle of every frame and names its colour.
+cell by cell; `boxer` finds one box in the middle of every frame and names its colour; on a frame
+that is all black it breaks.
 """
 
 from __future__ import annotations
@@ -132,7 +133,13 @@ def _boxer_graph() -> bytes:
         helper.make_node("Add", ["zeros4", "middle"], ["box"]),
         helper.make_node("Unsqueeze", ["box", "axis"], ["boxes"]),
         helper.make_node("MatMul", ["colour", "no1"], ["zeros1"]),
-        helper.make_node("Add", ["zeros1", "sure"], ["anything"]),
+        helper.make_node("Add", ["zeros1", "sure"], ["certain"]),
+        # A table of one row: for a black frame the index is 1, which is an error.
+        helper.make_node("ReduceMax", ["mean", "last"], ["brightest"], keepdims=1),
+        helper.make_node("Equal", ["brightest", "black"], ["is_black"]),
+        helper.make_node("Cast", ["is_black"], ["index"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["table", "index"], ["nothing"], axis=0),
+        helper.make_node("Add", ["certain", "nothing"], ["anything"]),
     ]
     constants = {
         **_MEAN,
@@ -141,6 +148,9 @@ def _boxer_graph() -> bytes:
         "no1": np.zeros((3, 1), np.float32),
         "middle": np.array([0.5, 0.5, 0.5, 0.25], np.float32),
         "sure": np.array([6], np.float32),
+        "last": np.array([-1], np.int64),
+        "black": np.array(0, np.float32),
+        "table": np.zeros(1, np.float32),
     }
     outputs = [
         _output("boxes", "batch", 1, 4),

@@ -39,8 +39,9 @@ def size(number_of_bytes: float) -> str:
 
 def clock(seconds: float) -> str:
     """A time in a video: 1:02:03.4 or 2:03.4."""
-    minutes, rest = divmod(max(0.0, seconds), 60)
-    hours, minutes = divmod(int(minutes), 60)
+    minutes, tenths = divmod(round(max(0.0, seconds) * 10), 600)
+    hours, minutes = divmod(minutes, 60)
+    rest = tenths / 10
     return f"{hours}:{minutes:02}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
 
 

@@ -1,0 +1,131 @@
+"""A version becomes visible as a whole, whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from data_miner.stage import StageError
+from support.versions import put, version
+
+
+def text_of(dataset: Path) -> str:
+    """The version that can be seen, checked to be whole."""
+    text = (dataset / "classes.txt").read_text()
+    assert (dataset / "images/train/a.jpg").read_bytes() == text.encode() * 10
+    assert json.loads((dataset / "manifest.json").read_bytes()) == {"of": text}
+    return text
+
+
+def test_dataset_points_to_the_newest_version(tmp_path: Path) -> None:
+    """`dataset` moves to the new version; the old one stays; images are linked, not copied."""
+    base = tmp_path / "base"
+    one, two = version(tmp_path, "one"), version(tmp_path, "two")
+
+    first = put(base, *one)
+    second = put(f"file://{base}", *two)
+
+    assert text_of(base / "dataset") == "two"
+    assert text_of(Path(first)) == "one"
+    assert (base / "dataset").resolve() == Path(second)
+    assert (base / "dataset/images/train/a.jpg").samefile(tmp_path / "two.jpg")
+    assert (base / "dataset/images/val").is_dir()
+    assert sorted(p.name for p in base.iterdir()) == ["dataset", "versions"]
+
+
+def test_publishing_again_changes_nothing(tmp_path: Path) -> None:
+    """The same version a second time keeps every file as it is."""
+    base, one = tmp_path / "base", version(tmp_path, "one")
+    put(base, *one)
+    before = {path: path.stat().st_mtime_ns for path in base.rglob("*")}
+
+    put(base, one[0], {**one[1], "provenance.json": b"later"})
+
+    assert before == {path: path.stat().st_mtime_ns for path in base.rglob("*")}
+
+
+def test_a_damaged_version_is_mended(tmp_path: Path) -> None:
+    """A version that has lost a file is written again."""
+    base, one = tmp_path / "base", version(tmp_path, "one")
+    put(base, *one)
+    (base / "dataset/classes.txt").unlink()
+
+    put(base, *one)
+
+    assert text_of(base / "dataset") == "one"
+    assert len(list((base / "versions").iterdir())) == 1
+
+
+def test_a_folder_of_the_user_is_never_touched(tmp_path: Path) -> None:
+    """A real folder where the link should be is an error that says so, and stays."""
+    base = tmp_path / "base"
+    (base / "dataset").mkdir(parents=True)
+    (base / "dataset/precious.txt").write_text("mine")
+
+    with pytest.raises(StageError, match="did not make it") as caught:
+        put(base, *version(tmp_path, "one"))
+
+    assert caught.value.error_class == "dataset_in_the_way"
+    assert caught.value.permanent
+    assert (base / "dataset/precious.txt").read_text() == "mine"
+
+
+def test_a_place_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
+    """A file where a folder is needed gives a StageError that names the target."""
+    (tmp_path / "base").write_text("a file")
+
+    with pytest.raises(StageError, match=r"export to .*base") as caught:
+        put(tmp_path / "base", *version(tmp_path, "one"))
+
+    assert "\n" not in str(caught.value)
+
+
+DIES_AT = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[5])
+from support.versions import put, version
+
+left = int(sys.argv[1])
+
+def dying(function):
+    def counted(*arguments, **named):
+        global left
+        left -= 1
+        if left == 0:
+            os._exit(9)
+        return function(*arguments, **named)
+    return counted
+
+for owner, name in ((os, "fsync"), (os, "open"), (Path, "mkdir"), (Path, "rename"),
+                    (Path, "replace"), (Path, "symlink_to"), (Path, "hardlink_to")):
+    setattr(owner, name, dying(getattr(owner, name)))
+put(sys.argv[2], *version(Path(sys.argv[3]), sys.argv[4]))
+"""
+
+
+def test_a_crash_at_any_step_leaves_a_whole_dataset(tmp_path: Path) -> None:
+    """Killed before any system call of a publication, the old version or the new one is whole,
+    and publishing again ends well."""
+    seen = set()
+    for step in range(1, 200):
+        base = tmp_path / f"base{step}"
+        put(base, *version(tmp_path, "one"))
+        arguments = [str(step), str(base), str(tmp_path), "two", str(Path(__file__).parents[2])]
+        died = subprocess.run([sys.executable, "-c", DIES_AT, *arguments], env=os.environ)
+
+        seen.add(text_of(base / "dataset"))
+        put(base, *version(tmp_path, "two"))
+        assert text_of(base / "dataset") == "two"
+        if died.returncode == 0:
+            break
+        assert died.returncode == 9
+    else:
+        raise AssertionError("it never came to its end")
+    assert seen == {"one", "two"}
+    assert step > 15
