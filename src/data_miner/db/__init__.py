@@ -1,1 +1,1 @@
-"""The schema: names, types, constraints and indexes. No rules live here but those a CHECK can say."""
+"""The schema: names, types, constraints, indexes, and the SQL that works on them."""

@@ -35,7 +35,7 @@ def downgrade(url: str, revision: str) -> str:
 
 
 def check_revision(engine: Engine) -> None:
-    """Raise DatabaseError, naming the command that mends it, unless the schema is this program's."""
+    """Raise DatabaseError, naming what mends it, unless the schema is this program's."""
     try:
         with engine.connect() as connection:
             found = _revision(connection)

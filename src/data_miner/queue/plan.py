@@ -38,7 +38,7 @@ def plan_after(
             "first_wave": first_wave,
         },
     )
-    return {stage: planned for stage, planned in rows}
+    return {row.stage: row.planned for row in rows}
 
 
 def plan_project(connection: Connection, project_id: int, *, first_wave: int) -> dict[str, int]:
@@ -47,4 +47,4 @@ def plan_project(connection: Connection, project_id: int, *, first_wave: int) ->
     Returns how many tasks each stage got, and under ``waves`` how many waves were opened.
     """
     rows = connection.execute(PROJECT, {"project": project_id, "first_wave": first_wave})
-    return {what: amount for what, amount in rows}
+    return {row.what: row.amount for row in rows}

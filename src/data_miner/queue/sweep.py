@@ -33,7 +33,7 @@ class Swept:
 def sweep(connection: Connection, *, first_wave: int) -> Swept | None:
     """Settle, cancel, pass on, plan and admit everything; None while another session sweeps."""
     found: dict[str, int] = {
-        what: amount for what, amount in connection.execute(SWEEP, {"first_wave": first_wave})
+        row.what: row.amount for row in connection.execute(SWEEP, {"first_wave": first_wave})
     }
     if not found:
         return None

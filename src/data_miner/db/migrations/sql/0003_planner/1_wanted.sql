@@ -132,6 +132,7 @@ CREATE FUNCTION wave_labelled(p_project integer, p_wave integer) RETURNS boolean
 LANGUAGE sql STABLE COST 10000 AS $$
     SELECT NOT EXISTS (
         SELECT FROM project_stages d
+        JOIN project_stages c ON c.project_id = d.project_id AND c.stage = 'cut'
         JOIN results kept ON kept.recipe_id = d.recipe_id AND kept.subject = 'w' || p_wave
         CROSS JOIN LATERAL kept_videos(kept.facts) AS k (video_id)
         WHERE d.project_id = p_project AND d.stage = 'dedup'

@@ -1,1 +1,15 @@
--- Written with the views.
+DROP FUNCTION release_video(text, text, text, jsonb, integer);
+DROP FUNCTION claim_next_video(integer, text, text, text, interval);
+DROP FUNCTION stage_between(text, text);
+DROP VIEW project_status;
+DROP FUNCTION project_outputs(integer);
+DROP FUNCTION project_stage(integer);
+DROP FUNCTION project_filtering(integer);
+DROP FUNCTION project_populating(integer);
+DROP FUNCTION project_has_task(integer, text, text[]);
+DROP FUNCTION project_counts(integer);
+DROP VIEW project_video_status;
+DROP FUNCTION project_video_state(integer, text, text);
+DROP VIEW video_status;
+DROP FUNCTION video_state(text);
+DROP FUNCTION result_path(integer, text, text, text);
