@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
@@ -51,6 +52,6 @@ def test_histogram_heights_grow_with_the_logarithm() -> None:
     rects = ElementTree.fromstring(histogram(ten)).iter("rect")
     heights = [float(rect.attrib["height"]) for rect in rects]
 
-    steps = [b - a for a, b in zip(heights, heights[1:], strict=False)]
+    steps = [b - a for a, b in pairwise(heights)]
     assert steps == pytest.approx([steps[0]] * 3, abs=0.2)
     assert heights[0] > 0
