@@ -14,6 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Connection, text
+from support.waiting import eventually
+
+from data_miner.local.database import open_database
+from data_miner.settings import Settings
+
 REPOSITORY = Path(__file__).parents[2]
 DEMO_MEDIA = REPOSITORY / "examples" / "demo" / "media"
 DEMO_PROJECT = REPOSITORY / "examples" / "demo.yaml"
@@ -48,6 +54,14 @@ class Finished:
         return json.loads(self.out.strip().splitlines()[-1])
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A published file and the subject of its result."""
+
+    subject: str
+    path: Path
+
+
 @dataclass(slots=True)
 class Product:
     """The program with one home folder."""
@@ -55,7 +69,9 @@ class Product:
     home: Path
     environment: Mapping[str, str] = field(default_factory=dict)
 
-    def start(self, *arguments: str | Path, **variables: str) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str | Path, cwd: Path | None = None, **variables: str
+    ) -> subprocess.Popen[str]:
         """Start a command; the caller waits for it."""
         return subprocess.Popen(
             [sys.executable, "-m", "data_miner.cli.main", *map(str, arguments)],
@@ -66,7 +82,7 @@ class Product:
                 **self.environment,
                 **variables,
             },
-            cwd=self.home.parent,
+            cwd=cwd or self.home.parent,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -74,9 +90,15 @@ class Product:
             start_new_session=True,
         )
 
-    def do(self, *arguments: str | Path, timeout: float = 240, **variables: str) -> Finished:
+    def do(
+        self,
+        *arguments: str | Path,
+        timeout: float = 240,
+        cwd: Path | None = None,
+        **variables: str,
+    ) -> Finished:
         """Run a command to its end."""
-        process = self.start(*arguments, **variables)
+        process = self.start(*arguments, cwd=cwd, **variables)
         try:
             out, err = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -90,6 +112,34 @@ class Product:
         finished = self.do("run", project, "--json", *options, timeout=240, **variables)
         assert finished.code == 0, f"exit {finished.code}\n{finished.out}\n{finished.err}"
         return finished.json
+
+    @contextlib.contextmanager
+    def database(self) -> Iterator[Connection]:
+        """A connection to what the program writes to."""
+        settings = Settings.from_environment(
+            {"DATA_MINER_HOME": str(self.home), **self.environment}
+        )
+        with open_database(settings) as database, database.engine.begin() as conn:
+            yield conn
+
+    def rows(self, query: str, **values: Any) -> list[Any]:
+        """Rows of a query on the program's database."""
+        with self.database() as conn:
+            return list(conn.execute(text(query), values))
+
+    def wait_for(self, query: str, timeout: float = 60) -> None:
+        """Wait until a query has a row."""
+        eventually(lambda: bool(self.rows(query)), seconds=timeout, what=query)
+
+    def artifacts(self, stage: str, kind: str) -> list[Stored]:
+        """Files of one kind that a stage has published to the local store, by subject."""
+        found = self.rows(
+            "SELECT a.subject, a.uri FROM artifacts a JOIN recipes USING (recipe_id)"
+            " WHERE stage = :stage AND kind = :kind AND deleted_at IS NULL ORDER BY 1, 2",
+            stage=stage,
+            kind=kind,
+        )
+        return [Stored(row.subject, Path(row.uri.removeprefix("file://"))) for row in found]
 
 
 @contextlib.contextmanager

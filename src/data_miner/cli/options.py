@@ -38,8 +38,8 @@ def settings(home: Path | None, **changes: Any) -> Settings:
 def opened(home: Path | None) -> Iterator[tuple[Engine, Settings]]:
     """The installation's database for a short command."""
     chosen = settings(home)
-    with open_database(chosen) as (engine, _):
-        yield engine, chosen
+    with open_database(chosen) as database:
+        yield database.engine, chosen
 
 
 def print_json(value: Any) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -141,10 +143,11 @@ def explain(
     as_json: options.AsJson = False,
 ) -> None:
     """Where an image comes from, why it was kept, and what else it stands for."""
-    with options.opened(home) as (engine, settings):
-        store = open_store(settings.storage)
+    with options.opened(home) as (engine, settings), tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        store = open_store(settings.storage, scratch=scratch)
         with engine.begin() as conn:
-            found = explain_image(conn, image, store.read)
+            found = explain_image(conn, image, lambda artifact: store.fetch(artifact, scratch))
     if as_json:
         options.print_json(found)
         return
@@ -213,7 +216,7 @@ def retry(
         retried = retry_project(
             conn, project_id, stage=stage, error_class=error_class, first_wave=first_wave
         )
-        return f"{retried} tasks are tried again"
+        return f"{retried.tasks} tasks are tried again"
 
     _each(names, namespace, home, act)
 

@@ -115,7 +115,8 @@ def mine(
     with contextlib.ExitStack() as stack:
         stack.enter_context(only_runner(settings.home))
         stack.enter_context(_interruptible())
-        engine, url = stack.enter_context(open_database(settings))
+        database = stack.enter_context(open_database(settings))
+        engine = database.engine
         with engine.begin() as conn:
             since = now(conn)
         applied = apply(engine, settings, project, folder)
@@ -125,10 +126,10 @@ def mine(
             return
         count = slots or max(1, (os.cpu_count() or 1) // workers)
         extra = ["--metrics-port", str(metrics_port)] if metrics_port is not None else []
-        team = worker_set(settings, url, count=workers, slots=count, options=extra)
+        team = worker_set(settings, database.url, count=workers, slots=count, options=extra)
         stack.callback(team.stop, grace_seconds=STOP_SECONDS)
         observe = stack.enter_context(progress_display(project.metadata.name, as_json=as_json))
-        state = watch(engine, applied.project_id, team, observe)
+        state = watch(database, applied.project_id, team, observe)
         team.stop(grace_seconds=STOP_SECONDS)
         with engine.begin() as conn:
             spent = Spent(

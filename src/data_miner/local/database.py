@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
 from data_miner.db.engine import engine_for
 from data_miner.db.migrate import check_revision, upgrade
 from data_miner.local.home import prepare
-from data_miner.postgres.server import embedded
+from data_miner.postgres.server import Server
 from data_miner.settings import Settings
 
 
+@dataclass(frozen=True, slots=True)
+class Database:
+    """An open database of an installation."""
+
+    engine: Engine
+    url: str
+    """For worker processes; holds the password if there is one."""
+    server: Server | None
+    """The embedded server; None when the database is the user's own."""
+
+    def revive(self) -> None:
+        """Start the embedded server again if it died; the user's own is left alone."""
+        if self.server is not None:
+            self.server.ensure()
+
+
 @contextlib.contextmanager
-def open_database(settings: Settings) -> Iterator[tuple[Engine, str]]:
-    """An engine on a schema of this program's revision, and the URL for worker processes.
+def open_database(settings: Settings) -> Iterator[Database]:
+    """A database with a schema of this program's revision.
 
     The embedded server is started when nobody runs it yet, brought to this revision, and stopped
     by the last process that leaves. A database of the user's own is never migrated unasked.
@@ -24,12 +41,13 @@ def open_database(settings: Settings) -> Iterator[tuple[Engine, str]]:
     Raises DatabaseError in one line: not reachable, or another revision and the command for it.
     """
     with contextlib.ExitStack() as stack:
-        url = settings.database_url
+        url, server = settings.database_url, None
         if not url:
             prepare(settings.home)
-            url = stack.enter_context(embedded(settings.home))
+            server = stack.enter_context(Server(settings.home))
+            url = server.url
             upgrade(url)
         engine = engine_for(url)
         stack.callback(engine.dispose)
         check_revision(engine)
-        yield engine, url
+        yield Database(engine, url, server)

@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import OperationalError
 
 from data_miner.catalog.apply import Applied, apply_project
 from data_miner.catalog.progress import Progress, progress
 from data_miner.compiler import compile_project
-from data_miner.db.engine import reachable, unreachable
+from data_miner.db.engine import reachable
 from data_miner.errors import DatabaseError
+from data_miner.local.database import Database
 from data_miner.local.resolve import resolve_paths
 from data_miner.local.workers import WorkerSet
 from data_miner.models import model_lookup
@@ -67,25 +67,23 @@ def worker_set(
 
 
 def watch(
-    engine: Engine, project_id: int, workers: WorkerSet, observe: Observer
+    database: Database, project_id: int, workers: WorkerSet, observe: Observer
 ) -> Progress:
     """Keep the workers running until the project rests; returns how it stands then.
 
-    A database that goes away in the middle is waited for: the work in flight is not lost.
+    A database that goes away in the middle is waited for, the embedded one started again: the
+    work in flight is not lost.
     """
     away_since: float | None = None
     while True:
         workers.poll()
         try:
-            state = look(engine, project_id)
+            state = look(database.engine, project_id)
         except DatabaseError:
             away_since = away_since or time.monotonic()
             if time.monotonic() - away_since > PATIENCE_SECONDS:
                 raise
-        except OperationalError as error:
-            away_since = away_since or time.monotonic()
-            if time.monotonic() - away_since > PATIENCE_SECONDS:
-                raise unreachable(engine.url, error) from None
+            database.revive()
         else:
             away_since = None
             observe(state)
