@@ -36,9 +36,9 @@ class Demo:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     """The demo, mined once with the embedded PostgreSQL."""
     out = tmp_path_factory.mktemp("demo") / "out"
-    product = Product(out / "home")
+    product = Product(out / "home", folder=REPOSITORY)
     out.mkdir()
-    finished = product.do("demo", "--out", out, "--json", cwd=REPOSITORY)
+    finished = product.do("demo", "--out", out, "--json")
     assert finished.code == 0, finished.err
     return Demo(product, out / "dataset", finished.json)
 
@@ -169,8 +169,8 @@ def test_the_manifest_covers_every_file_of_content(demo: Demo) -> None:
 def test_a_second_demo_does_nothing_and_says_so(demo: Demo) -> None:
     """Run again on the same folder, it finds all done: no task, no byte, the same dataset."""
     out = demo.dataset.parent
-    again = demo.product.do("demo", "--out", out, "--json", cwd=REPOSITORY)
-    told = demo.product.do("demo", "--out", out, cwd=REPOSITORY)
+    again = demo.product.do("demo", "--out", out, "--json")
+    told = demo.product.do("demo", "--out", out)
 
     assert again.json["worked"] is False
     assert again.json["dataset"]["digest"] == demo.summary["dataset"]["digest"]

@@ -68,10 +68,10 @@ class Product:
 
     home: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    folder: Path | None = None
+    """Working directory; absent means the home's parent."""
 
-    def start(
-        self, *arguments: str | Path, cwd: Path | None = None, **variables: str
-    ) -> subprocess.Popen[str]:
+    def start(self, *arguments: str | Path, **variables: str) -> subprocess.Popen[str]:
         """Start a command; the caller waits for it."""
         return subprocess.Popen(
             [sys.executable, "-m", "data_miner.cli.main", *map(str, arguments)],
@@ -82,7 +82,7 @@ class Product:
                 **self.environment,
                 **variables,
             },
-            cwd=cwd or self.home.parent,
+            cwd=self.folder or self.home.parent,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -90,15 +90,9 @@ class Product:
             start_new_session=True,
         )
 
-    def do(
-        self,
-        *arguments: str | Path,
-        timeout: float = 240,
-        cwd: Path | None = None,
-        **variables: str,
-    ) -> Finished:
+    def do(self, *arguments: str | Path, timeout: float = 240, **variables: str) -> Finished:
         """Run a command to its end."""
-        process = self.start(*arguments, cwd=cwd, **variables)
+        process = self.start(*arguments, **variables)
         try:
             out, err = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:

@@ -147,7 +147,7 @@ def explain(
         scratch = Path(folder)
         store = open_store(settings.storage, scratch=scratch)
         with engine.begin() as conn:
-            found = explain_image(conn, image, lambda artifact: store.fetch(artifact, scratch))
+            found = explain_image(conn, image, lambda a: store.fetch(a, scratch).read_bytes())
     if as_json:
         options.print_json(found)
         return
