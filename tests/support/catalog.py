@@ -250,7 +250,10 @@ class World:
             "dedup_embed": "vectors",
             "detect": "detections",
         }
-        facts = {"download": {"source_sha256": digest(name)}, "extract": {"frames": 10}}
+        facts: dict[str, dict[str, Any]] = {
+            "download": {"source_sha256": digest(name)},
+            "extract": {"frames": 10},
+        }
         made = artifact(kinds[given.stage], given.stage, name, dict(given.params))
         return Done((made,), facts.get(given.stage, {"frames": 4}))
 
@@ -260,7 +263,7 @@ def _dedup(given: Assignment) -> Outcome:
     left = given.params["target"]
     if left is not None:
         left -= sum(f.facts["frames"] for f in given.inputs["dedup"])
-    kept = {}
+    kept: dict[str, int] = {}
     for fact in given.inputs["filter"]:
         if fact.wave == given.wave:
             assert fact.video_id is not None
