@@ -1,0 +1,23 @@
+"""The only door to FFmpeg: PyAV for frames in memory, the ffmpeg program for whole files."""
+
+from data_miner_worker.media.measures import Measures, measure
+from data_miner_worker.media.pictures import Picture, pictures
+from data_miner_worker.media.pixels import encode_image
+from data_miner_worker.media.probing import Probe, duration_seconds, probe
+from data_miner_worker.media.rewriting import program, rewrite
+from data_miner_worker.media.timeline import Timeline, read_timeline
+
+__all__ = [
+    "Measures",
+    "Picture",
+    "Probe",
+    "Timeline",
+    "duration_seconds",
+    "encode_image",
+    "measure",
+    "pictures",
+    "probe",
+    "program",
+    "read_timeline",
+    "rewrite",
+]
