@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from data_miner.catalog.find import projects
+from data_miner.db.engine import engine_for
 from data_miner_models.cards import BUNDLED
 from support import clips
 from support.media_server import MediaServer
@@ -78,10 +80,20 @@ class Bench:
         """`run` a project to its end, whatever that is."""
         return self.product.do("run", project, timeout=240, **variables)
 
+    def projects(self) -> set[str]:
+        """Names of all projects of this installation."""
+        engine = engine_for(self.product.environment["DATA_MINER_DATABASE_URL"])
+        try:
+            with engine.connect() as conn:
+                return {project.name for project in projects(conn)}
+        finally:
+            engine.dispose()
+
     def status(self, name: str) -> Any:
-        """What `status` says about a project; None when there is none."""
+        """What `status` says about a project."""
         finished = self.product.do("status", name, "--json")
-        return finished.json[0] if finished.code == 0 else None
+        assert finished.code == 0, finished.err
+        return finished.json[0]
 
     def model(self, name: str, copy_of: str, changes: Mapping[str, str]) -> Path:
         """A store with a copy of a bundled model, words in its card changed; returns its folder."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from importlib.metadata import entry_points
 from typing import Any
@@ -11,7 +12,7 @@ from typer.core import TyperGroup
 
 from data_miner import __version__
 from data_miner.cli import database, projects, running
-from data_miner.errors import DataMinerError
+from data_miner.errors import DataMinerError, StorageError
 
 EXIT_INTERRUPTED = 130
 COMMANDS_GROUP = "data_miner.commands"
@@ -66,6 +67,12 @@ def main() -> None:
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"error: {where}{error.strerror}; make room and run it again\n")
+        sys.exit(StorageError.exit_code)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from data_miner.db.engine import engine_for
+from data_miner.db.engine import engine_for, reachable
 from data_miner.db.migrate import check_revision, upgrade
 from data_miner.local.home import prepare
 from data_miner.postgres.server import Server
@@ -50,4 +50,5 @@ def open_database(settings: Settings) -> Iterator[Database]:
         engine = engine_for(url)
         stack.callback(engine.dispose)
         check_revision(engine)
-        yield Database(engine, url, server)
+        with reachable(engine):
+            yield Database(engine, url, server)

@@ -16,8 +16,10 @@ def prepare(home: Path) -> None:
     try:
         home.mkdir(parents=True, exist_ok=True)
         probe = home / f".writable-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+        try:
+            probe.write_bytes(b"\n")  # a full disk still takes an empty file
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(
             f"home folder {home}: {error.strerror}; choose another one with --home"
