@@ -76,7 +76,7 @@ class World:
             self.found[project, index] = list(videos)
         self.compile(project, stages, len(found), variants or {})
         if columns:
-            self.set(project, **columns)
+            self.update(project, **columns)
         return project
 
     def compile(
@@ -118,7 +118,7 @@ class World:
                     },
                 )
 
-    def set(self, project: int, **columns: Any) -> None:
+    def update(self, project: int, **columns: Any) -> None:
         """Update columns of a project."""
         assignments = ", ".join(f"{name} = :{name}" for name in columns)
         with self.engine.begin() as c:

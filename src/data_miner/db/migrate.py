@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,12 @@ from data_miner.db.engine import engine_for, place, unreachable
 from data_miner.errors import DatabaseError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+ONE_AT_A_TIME = threading.Lock()
+"""Alembic keeps its context in globals: threads take turns here, processes in the database."""
+
 OLDEST_SERVER = 15
+MIGRATION_LOCK = 0x646D_6967
+"""Advisory lock of the one that migrates; others wait, and then find nothing to do."""
 
 
 def upgrade(url: str, revision: str = "head") -> str:
@@ -78,7 +84,8 @@ def _run(url: str, action: Callable[[Config], object]) -> str:
             config = Config()
             config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
             config.attributes["connection"] = connection
-            action(config)
+            with ONE_AT_A_TIME:
+                action(config)
             connection.commit()
             return _revision(connection) or "base"
     except OperationalError as error:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import Connection, text
 
+from data_miner.db.migrate import MIGRATION_LOCK
 from data_miner.db.tables import metadata
-
-MIGRATION_LOCK = 0x646D_6967
-"""Advisory lock of the one that migrates; the others wait and then find nothing to do."""
 
 
 def migrate(connection: Connection) -> None:

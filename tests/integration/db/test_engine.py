@@ -1,0 +1,94 @@
+"""How a process connects, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+
+from data_miner.db.engine import engine_for, place, reachable
+from data_miner.db.migrate import check_revision, upgrade
+from data_miner.errors import DatabaseError
+
+
+def test_sessions_are_as_the_queue_needs_them(database_url: str) -> None:
+    """READ COMMITTED, UTC, a name that an operator recognises, and timeouts."""
+    engine = engine_for(database_url, application_name="worker 7", statement_timeout_seconds=12)
+    with engine.connect() as c:
+        shown = {
+            name: c.scalar(text(f"SHOW {name}"))
+            for name in (
+                "transaction_isolation",
+                "timezone",
+                "application_name",
+                "statement_timeout",
+                "lock_timeout",
+            )
+        }
+    engine.dispose()
+    assert shown == {
+        "transaction_isolation": "read committed",
+        "timezone": "UTC",
+        "application_name": "worker 7",
+        "statement_timeout": "12s",
+        "lock_timeout": "1min",
+    }
+
+
+def test_a_statement_that_takes_too_long_ends(database_url: str) -> None:
+    """The statement timeout is an error of the statement, not a hang."""
+    engine = engine_for(database_url, statement_timeout_seconds=0.05)
+    with engine.connect() as c, pytest.raises(OperationalError, match="statement timeout"):
+        c.execute(text("SELECT pg_sleep(20)"))
+    engine.dispose()
+
+
+@pytest.mark.parametrize("action", [upgrade, lambda url: check_revision(engine_for(url))])
+def test_no_server_is_one_line_without_the_password(action: object) -> None:
+    """The line names host, port and database, and never the password."""
+    assert callable(action)
+    with pytest.raises(DatabaseError) as error:
+        action("postgresql://someone:s3cret@127.0.0.1:1/mine")
+    message = str(error.value)
+    assert message.startswith("cannot reach PostgreSQL at 127.0.0.1:1/mine: ")
+    assert "s3cret" not in message
+    assert "\n" not in message
+    assert error.value.exit_code == 4
+
+
+def test_a_server_that_goes_away_is_one_line(database_url: str) -> None:
+    """A session that was ended from outside is a DatabaseError inside `reachable`."""
+    engine = engine_for(database_url)
+
+    def ended_in_the_middle() -> None:
+        with reachable(engine), engine.connect() as c:
+            mine = c.scalar(text("SELECT pg_backend_pid()"))
+            with engine.connect() as other:
+                other.execute(text("SELECT pg_terminate_backend(:p, 5000)"), {"p": mine})
+            c.execute(text("SELECT 1"))
+
+    with pytest.raises(DatabaseError, match="cannot reach PostgreSQL at"):
+        ended_in_the_middle()
+    with engine.connect() as c:
+        assert c.scalar(text("SELECT 1")) == 1
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://u:s3cret@h/d", "not a url", "postgresql://u:s3cret@h:port/d"]
+)
+def test_what_is_no_postgresql_url_is_said_without_repeating_it(url: str) -> None:
+    """The error says what is expected and shows no part that may be secret."""
+    with pytest.raises(DatabaseError) as error:
+        engine_for(url)
+    assert "postgresql://" in str(error.value)
+    assert "s3cret" not in str(error.value)
+
+
+def test_a_plain_postgresql_url_is_enough(database_url: str) -> None:
+    """The driver need not be named."""
+    engine = engine_for(database_url.replace("+psycopg2", ""))
+    with engine.connect() as c:
+        assert c.scalar(text("SELECT 1")) == 1
+    engine.dispose()
+    assert place("postgresql://u:p@db.example/x") == "db.example:5432/x"
