@@ -182,20 +182,24 @@ def _nothing_kept(counts: Counts) -> Phase | None:
 
 
 def _complete(counts: Counts) -> Phase:
-    made = f"{counts.usable} videos"
+    made = _many(counts.usable, "video", "videos")
     if counts.exports:
-        made = f"{counts.images_exported} images"
+        made = _many(counts.images_exported or 0, "image", "images")
     elif counts.gathers:
-        made = f"{counts.images_kept} images"
+        made = _many(counts.images_kept, "image", "images")
     elif counts.looks:
-        made = f"{counts.frames_passed} frames"
+        made = _many(counts.frames_passed, "frame", "frames")
     message = f"complete: {made}"
     if counts.failed:
-        message += f"; {counts.failed} tasks have failed"
+        message += f"; {_many(counts.failed, 'task has', 'tasks have')} failed"
         return Phase(PhaseName.COMPLETE, "CompleteWithFailures", message)
     if target_reached(counts):
         return Phase(PhaseName.COMPLETE, "TargetReached", message)
     return Phase(PhaseName.COMPLETE, "AllDone", message)
+
+
+def _many(number: int, one: str, more: str) -> str:
+    return f"{number} {one if number == 1 else more}"
 
 
 def _stalled(reason: str, message: str) -> Phase:

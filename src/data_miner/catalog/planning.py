@@ -9,12 +9,13 @@ from data_miner.queue.plan import plan_project
 
 
 def replan(conn: Connection, project_id: int, *, first_wave: int) -> int:
-    """Cancel what nobody wants any more, pass on what others want, plan what is missing.
+    """Plan what is missing, cancel what nobody wants any more, pass on what only others want.
 
     Returns how many tasks were planned.
     """
-    drop_unwanted(conn, project_id)
+    # Planned first: a video that changes waves is wanted again by then, and keeps its task.
     planned = plan_project(conn, project_id, first_wave=first_wave)
+    drop_unwanted(conn, project_id)
     return sum(amount for what, amount in planned.items() if what != "waves")
 
 

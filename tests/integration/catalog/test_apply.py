@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from support.catalog import FIRST_WAVE, World, project
-
 from data_miner.catalog.apply import Applied, apply_project
+from support.catalog import FIRST_WAVE, World, project
 
 TABLES = (
     "projects",

@@ -115,6 +115,6 @@ def test_no_images_is_never_complete(images: int | None, failed: int, usable: in
     ("changes", "settled"),
     [({}, True), ({"usable": 0}, True), ({"live": 1}, False), ({"suspended": True}, False)],
 )
-def test_settled_means_that_nothing_more_happens(changes: dict[str, Any], settled: bool) -> None:  # noqa: FBT001
+def test_settled_means_that_nothing_more_happens(changes: dict[str, Any], settled: bool) -> None:
     """Complete and Stalled projects are settled; working and suspended ones are not."""
     assert judge(Counts(**{**DONE, **changes})).settled is settled
