@@ -51,6 +51,8 @@ class Settings:
     """How often expired leases are looked for."""
     grace_seconds: float = 25
     """How long a stopping worker lets its tasks finish before it hands them back."""
+    patience_seconds: float = 60
+    """How long `run` waits for a database that went away before it gives up."""
     stall_factor: float = 1
     """Multiplies every stage's stall limit."""
     orphan_seconds: float = 86400

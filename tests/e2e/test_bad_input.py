@@ -21,6 +21,7 @@ from support.media_server import MediaServer
 from support.product import Finished, Product
 from support.waiting import eventually
 
+PATIENT = {"DATA_MINER_PATIENCE_SECONDS": "8"}
 NAMES_SAY = (
     "must be at most 63 lower-case letters, digits and hyphens, with a letter or digit at both ends"
 )
@@ -94,7 +95,7 @@ def address(path: str) -> Callable[[Bench, str], Finished]:
     def act(bench: Bench, name: str) -> Finished:
         urls = f"urls: {{items: ['{bench.server.url(path)}']}}"
         project = bench.project(name, bench.files(bench.good), urls)
-        return bench.run(project, DATA_MINER_NETWORK_TIMEOUT_SECONDS="1")
+        return bench.run(project, DATA_MINER_SOCKET_TIMEOUT_SECONDS="1")
 
     return act
 
@@ -168,7 +169,9 @@ def database_gone(*, for_good: bool) -> Callable[[Bench, str], Finished]:
             with bench.server.hold("/slow.mp4") as slow:
                 with Server(folder, settings=FAST) as server:
                     upgrade(server.url)
-                    own = Product(folder / "home", {"DATA_MINER_DATABASE_URL": server.url})
+                    own = Product(
+                        folder / "home", {"DATA_MINER_DATABASE_URL": server.url, **PATIENT}
+                    )
                     process = own.start("run", bench.project(name, urls), "--json")
                     stack.callback(end, process)
                     assert slow.asked.wait(60)
@@ -268,7 +271,7 @@ TABLE: dict[str, Row] = {
         images=False,
     ),
     "file that is not there": Row(
-        act=missing_file, code=0, failures={"source_missing": r".*gone\.mp4.*"}, images=True
+        act=missing_file, code=0, failures={"not_found": r".*gone\.mp4.*"}, images=True
     ),
     "not a video": Row(
         act=beside(notes_mp4=b"Dear diary,\n" * 400),

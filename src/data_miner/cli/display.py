@@ -114,11 +114,15 @@ def summary(state: Progress, settings: Settings, *, worked: bool) -> None:
         )
     for failure in state.failures:
         console.print(
-            Text(f"{failure.count} × {failure.stage} {failure.error_class}: {failure.error}", "red")
+            Text(
+                f"{failure.count} × {failure.stage} {failure.error_class}: {failure.error}", "red"
+            ),
+            soft_wrap=True,
         )
     for left_out in state.skipped:
         console.print(
-            Text(f"{left_out.count} × {left_out.stage} skipped: {left_out.message}", "yellow")
+            Text(f"{left_out.count} × {left_out.stage} skipped: {left_out.message}", "yellow"),
+            soft_wrap=True,
         )
     if state.dataset is not None and state.phase.name == "Complete":
         folder = where(state.dataset.uri)

@@ -129,7 +129,13 @@ def mine(
         team = worker_set(settings, database.url, count=workers, slots=count, options=extra)
         stack.callback(team.stop, grace_seconds=STOP_SECONDS)
         observe = stack.enter_context(progress_display(project.metadata.name, as_json=as_json))
-        state = watch(database, applied.project_id, team, observe)
+        state = watch(
+            database,
+            applied.project_id,
+            team,
+            observe,
+            patience_seconds=settings.patience_seconds,
+        )
         team.stop(grace_seconds=STOP_SECONDS)
         with engine.begin() as conn:
             spent = Spent(

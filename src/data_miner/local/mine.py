@@ -25,8 +25,6 @@ from data_miner.spec.project import MiningProject
 RESTING = frozenset({"Complete", "Stalled", "Suspended", "Deleted"})
 """Phases in which nothing moves until somebody changes something."""
 LOOK_SECONDS = 0.4
-PATIENCE_SECONDS = 60.0
-"""How long a database may be away before a run gives up; its workers wait as well."""
 
 Observer = Callable[[Progress], None]
 
@@ -67,12 +65,18 @@ def worker_set(
 
 
 def watch(
-    database: Database, project_id: int, workers: WorkerSet, observe: Observer
+    database: Database,
+    project_id: int,
+    workers: WorkerSet,
+    observe: Observer,
+    *,
+    patience_seconds: float,
 ) -> Progress:
     """Keep the workers running until the project rests; returns how it stands then.
 
     A database that goes away in the middle is waited for, the embedded one started again: the
-    work in flight is not lost.
+    work in flight is not lost. Raises DatabaseError when it stays away for longer than
+    `patience_seconds`.
     """
     away_since: float | None = None
     while True:
@@ -81,7 +85,7 @@ def watch(
             state = look(database.engine, project_id)
         except DatabaseError:
             away_since = away_since or time.monotonic()
-            if time.monotonic() - away_since > PATIENCE_SECONDS:
+            if time.monotonic() - away_since > patience_seconds:
                 raise
             database.revive()
         else:
