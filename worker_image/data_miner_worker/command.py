@@ -8,6 +8,7 @@ import secrets
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Annotated
 
@@ -22,9 +23,9 @@ from data_miner.pipeline import NAMES, POOLS
 from data_miner.postgres import embedded
 from data_miner.settings import Settings
 from data_miner.storage import open_store
-from data_miner_worker.duties import duties
+from data_miner_worker.duties import database_duties, store_duties
 from data_miner_worker.foreground import run_in_foreground
-from data_miner_worker.housekeeping import Housekeeper
+from data_miner_worker.housekeeping import DATABASE_LOCK, STORE_LOCK, Housekeeper
 from data_miner_worker.ledger import Ledger
 from data_miner_worker.listener import Listener
 from data_miner_worker.liveness import Liveness
@@ -36,6 +37,8 @@ from data_miner_worker.stopping import StopSignals
 STATEMENT_SECONDS = 30.0
 """Longest statement of the claim loop: shorter than what liveness allows."""
 SWEEP_STATEMENT_SECONDS = 600.0
+STORE_IDLE_SECONDS = 3600.0
+"""Listing a large store between two questions to the database takes long."""
 CONNECT_SECONDS = 5.0
 
 
@@ -124,36 +127,48 @@ def _serve(
     metrics_port: int | None,
     until_idle: bool,
 ) -> None:
-    scratch = take_scratch(base_folder(settings), name)
-    liveness = Liveness()
-    telemetry.WORKER_SLOTS.set(slots)
-    server = None
-    if metrics_port is not None:
-        try:
-            server = telemetry.serve(metrics_port, liveness.problem)
-        except OSError as error:
-            raise StorageError(f"--metrics-port {metrics_port}: {error.strerror}") from None
-        telemetry.logger().info("metrics", port=server.server_address[1])
-    house_engine = _engine(url, f"{name} housekeeping", SWEEP_STATEMENT_SECONDS)
-    ledger = Ledger(engine, settings, name, served)
-    store = open_store(settings.storage, scratch=scratch.folder)
-    house = Housekeeper(house_engine, duties(settings, store))
-    tasks = Pool(settings, slots, scratch.folder, os.environ)
-    listener = Listener(settings.database_listen_url or url, ledger.channels)
+    with contextlib.ExitStack() as ends:
+        scratch = take_scratch(base_folder(settings), name)
+        ends.callback(scratch.remove)
+        liveness = Liveness()
+        telemetry.WORKER_SLOTS.set(slots)
+        if metrics_port is not None:
+            ends.callback(_metrics(metrics_port, liveness).shutdown)
+        ledger = Ledger(engine, settings, name, served)
+        # LISTEN and the housekeepers' locks need a session: no transaction pooler may be there.
+        session_url = settings.database_listen_url or url
+        listener = Listener(session_url, ledger.channels)
+        ends.callback(listener.close)
+        house = _engine(session_url, f"{name} housekeeping", SWEEP_STATEMENT_SECONDS)
+        ends.callback(house.dispose)
+        store = open_store(settings.storage, scratch=scratch.folder)
+        housekeepers = (
+            Housekeeper(house, database_duties(settings), DATABASE_LOCK, idle_seconds(settings)),
+            Housekeeper(house, store_duties(settings, store), STORE_LOCK, STORE_IDLE_SECONDS),
+        )
+        tasks = Pool(settings, slots, scratch.folder, os.environ)
+        ends.callback(tasks.close)
+        stops = ends.enter_context(StopSignals())
+        ledger.register(pool=pool, slots=slots)
+        for housekeeper in housekeepers:
+            housekeeper.start()
+            ends.callback(housekeeper.stop)
+        Worker(settings, ledger, tasks, scratch, listener, stops, liveness, until_idle).run()
+        ledger.sign_off()
+
+
+def idle_seconds(settings: Settings) -> float:
+    """How long whoever rescues lost tasks may be silent before another worker takes over."""
+    return max(2.0, 4 * settings.rescue_seconds)
+
+
+def _metrics(port: int, liveness: Liveness) -> ThreadingHTTPServer:
     try:
-        with StopSignals() as stops:
-            ledger.register(pool=pool, slots=slots)
-            house.start()
-            Worker(settings, ledger, tasks, scratch, listener, stops, liveness, until_idle).run()
-            ledger.sign_off()
-    finally:
-        tasks.close()
-        house.stop()
-        listener.close()
-        house_engine.dispose()
-        scratch.remove()
-        if server is not None:
-            server.shutdown()
+        server = telemetry.serve(port, liveness.problem)
+    except OSError as error:
+        raise StorageError(f"--metrics-port {port}: {error.strerror}") from None
+    telemetry.logger().info("metrics", port=server.server_address[1])
+    return server
 
 
 @contextlib.contextmanager
@@ -169,7 +184,7 @@ def _engine(url: str, name: str, statement_seconds: float) -> Engine:
     return engine_for(
         url,
         application_name=f"data-miner worker {name}",
-        pool_size=1,
+        pool_size=2,
         connect_timeout_seconds=CONNECT_SECONDS,
         statement_timeout_seconds=statement_seconds,
         lock_timeout_seconds=statement_seconds / 2,

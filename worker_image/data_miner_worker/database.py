@@ -19,7 +19,7 @@ RETRY_SECONDS = (0.1, 0.3, 1.0, 2.0, 5.0)
 log = telemetry.logger()
 
 
-class DatabaseAwayError(Exception):
+class DatabaseAwayError(DatabaseError):
     """The database did not do it, and the same may work in a moment: nothing was committed."""
 
 

@@ -22,14 +22,14 @@ STATES = ("ready", "waiting", "running", "failed")
 log = telemetry.logger()
 
 
-def duties(settings: Settings, store: Store) -> Sequence[Duty]:
-    """All duties, most urgent first."""
-    return (
-        Rescue(settings),
-        Sweep(settings),
-        Gauges(),
-        StoreSweep(settings, store),
-    )
+def database_duties(settings: Settings) -> Sequence[Duty]:
+    """What keeps the queue right, most urgent first."""
+    return (Rescue(settings), Sweep(settings), Gauges())
+
+
+def store_duties(settings: Settings, store: Store) -> Sequence[Duty]:
+    """What keeps the store small."""
+    return (StoreSweep(settings, store),)
 
 
 @dataclass(slots=True)
@@ -42,6 +42,11 @@ class Rescue:
     @property
     def every_seconds(self) -> float:
         return max(0.05, self.settings.rescue_seconds)
+
+    @property
+    def after_outage_seconds(self) -> float:
+        """The living extend their leases first: all of them ran out while nobody could."""
+        return 2 * self.settings.heartbeat_seconds
 
     def run(self, conn: Connection) -> None:
         rescued = queue.rescue(
@@ -68,6 +73,7 @@ class Sweep:
     settings: Settings
     notify: Notifier = field(default_factory=Notifier)
     name: str = "sweep"
+    after_outage_seconds: float = 0
 
     @property
     def every_seconds(self) -> float:
@@ -91,6 +97,7 @@ class Gauges:
 
     name: str = "gauges"
     every_seconds: float = GAUGE_SECONDS
+    after_outage_seconds: float = 0
 
     def run(self, conn: Connection) -> None:
         counts = {
@@ -125,6 +132,7 @@ class StoreSweep:
     settings: Settings
     store: Store
     name: str = "store_sweep"
+    after_outage_seconds: float = 0
 
     @property
     def every_seconds(self) -> float:

@@ -13,8 +13,10 @@ from sqlalchemy import Connection, Engine, text
 from data_miner import telemetry
 from data_miner_worker.database import DatabaseAwayError, away_is_named
 
-LOCK_KEY = 7301
-"""Key of the session's advisory lock: who holds it keeps house."""
+DATABASE_LOCK = 1684892011
+"""Key of the advisory lock of whoever keeps the database in order."""
+STORE_LOCK = 1684892012
+"""Key of the advisory lock of whoever sweeps the store."""
 LOOK_SECONDS = 5.0
 """How often a worker without the lock asks for it."""
 
@@ -32,6 +34,10 @@ class Duty(Protocol):
     def every_seconds(self) -> float:
         """Time between two runs."""
 
+    @property
+    def after_outage_seconds(self) -> float:
+        """Time that the others get to come back too, before this is done again."""
+
     def run(self, conn: Connection) -> None:
         """Do it; the caller commits. May commit in between."""
 
@@ -41,47 +47,64 @@ class Duty(Protocol):
 
 @dataclass(slots=True)
 class Housekeeper:
-    """A thread that asks for the lock, and does the duties in turn while it holds it."""
+    """A thread that asks for a lock, and does its duties in turn while it holds it.
+
+    The lock belongs to a database session that may not be idle for longer than `idle_seconds`: a
+    worker that was stopped, or whose machine hangs, does not keep everybody's house untidy.
+    """
 
     engine: Engine
     duties: Sequence[Duty]
+    lock: int
+    idle_seconds: float
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
+    _outage: bool = False
 
     def start(self) -> None:
         """Begin in a thread of its own: a slow sweep must not delay a heartbeat."""
         self._thread = threading.Thread(target=self._keep, name="housekeeping", daemon=True)
         self._thread.start()
 
-    def stop(self, within_seconds: float = 2.0) -> None:
+    def stop(self, within_seconds: float = 1.0) -> None:
         """End after the duty in hand; what does not end in time is left to the process's end."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(within_seconds)
 
     def _keep(self) -> None:
-        look = min([LOOK_SECONDS, *(duty.every_seconds for duty in self.duties)])
+        look = max(0.05, min([LOOK_SECONDS, *(duty.every_seconds for duty in self.duties)]))
         while not self._stop.is_set():
             try:
                 with away_is_named(), self.engine.connect() as conn:
                     self._hold(conn, look)
             except DatabaseAwayError as error:
-                log.info("housekeeping_without_database", error=str(error))
+                self._outage = True
+                log.info("housekeeping_interrupted", error=str(error))
             for duty in self.duties:
                 duty.given_up()
-            self._stop.wait(max(look, 0.05))
+            self._stop.wait(look)
 
     def _hold(self, conn: Connection, look: float) -> None:
         """Do duties for as long as the session, and with it the lock, lasts."""
-        while not self._stop.is_set() and not self._locked(conn):
-            self._stop.wait(max(look, 0.05))
-        due = dict.fromkeys((duty.name for duty in self.duties), time.monotonic())
+        for setting in ("idle_session_timeout", "idle_in_transaction_session_timeout"):
+            limit = {"name": setting, "value": f"{round(self.idle_seconds * 1000)}ms"}
+            conn.execute(text("SELECT set_config(:name, :value, false)"), limit)
+        while not self._locked(conn):
+            if self._stop.wait(look):
+                return
+        now = time.monotonic()
+        due = {d.name: now + (d.after_outage_seconds if self._outage else 0) for d in self.duties}
+        self._outage = False
         while not self._stop.is_set():
             for duty in self.duties:
                 if time.monotonic() >= due[duty.name] and not self._stop.is_set():
                     self._do(duty, conn)
                     due[duty.name] = time.monotonic() + duty.every_seconds
-            self._stop.wait(max(0.02, min(due.values()) - time.monotonic()))
+            conn.execute(text("SELECT 1"))  # the session is alive, and so is its lock
+            conn.commit()
+            pause = min(min(due.values()) - time.monotonic(), self.idle_seconds / 3)
+            self._stop.wait(max(0.02, pause))
 
     def _do(self, duty: Duty, conn: Connection) -> None:
         """One duty in a transaction; one that fails by its own fault does not keep the others."""
@@ -98,6 +121,6 @@ class Housekeeper:
             log.exception("housekeeping_failed", duty=duty.name)
 
     def _locked(self, conn: Connection) -> bool:
-        held = conn.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": LOCK_KEY}).scalar()
+        held = conn.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": self.lock}).scalar()
         conn.commit()
         return bool(held)

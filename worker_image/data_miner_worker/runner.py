@@ -24,7 +24,7 @@ from data_miner_worker.database import Backoff, DatabaseAwayError
 from data_miner_worker.ledger import Ledger
 from data_miner_worker.listener import Listener
 from data_miner_worker.liveness import Liveness
-from data_miner_worker.messages import Ended, Failure
+from data_miner_worker.messages import Ended, Stopped
 from data_miner_worker.pool import STOP_SECONDS, Pool
 from data_miner_worker.running import Order, Running
 from data_miner_worker.scratch import Scratch
@@ -204,26 +204,26 @@ class Worker:
     def _start(self, claimed: Sequence[Claimed]) -> None:
         if claimed:
             signals.at(signals.CLAIMED)
-        for task in claimed:
-            self._start_one(task)
+        for place, task in enumerate(claimed):
+            try:
+                self._start_one(task)
+            except DatabaseAwayError:
+                self._not_started(claimed[place:])
+                raise
 
     def _start_one(self, task: Claimed) -> None:
         folder = self.scratch.task(task.id, task.claim_seq)
-        try:
-            assignment = self.ledger.assign(task)
-        except DatabaseAwayError:
-            self._not_started(task, folder)
-            raise
+        assignment = self.ledger.assign(task)
         if isinstance(assignment, Assignment):
             self.pool.start(task, assignment, folder)
         else:
             self._over.append((_unstarted(task, folder), Ended(assignment)))
 
-    def _not_started(self, task: Claimed, folder: Path) -> None:
+    def _not_started(self, tasks: Sequence[Claimed]) -> None:
         """The database went away between claim and start: hand back when it is there again."""
-        run = _unstarted(task, folder)
-        run.order = Order.HAND_BACK
-        self._over.append((run, Ended(Failure("unexpected", "not started"))))
+        for task in tasks:
+            folder = self.scratch.task(task.id, task.claim_seq)
+            self._over.append((_unstarted(task, folder), Ended(Stopped())))
 
     # Waiting
 
@@ -243,8 +243,8 @@ class Worker:
         if self._over or self._backoff.wait_seconds:
             return min(max(self._backoff.wait_seconds, 0.01), ROUND_SECONDS)
         due = [self._beat_at, now + self.settings.poll_seconds]
-        if self.pool.free and not self._stopping:
-            due.append(self._claim_at if not self._alone else self._beat_at)
+        if self.pool.free and not (self._stopping or self._alone or self._quiet):
+            due.append(self._claim_at)
         if self.pool.runs:
             due.append(now + ROUND_SECONDS)
         return min(max(min(due) - now, 0.01), ROUND_SECONDS if self._stopping else 60.0)

@@ -1,0 +1,72 @@
+"""What a stage may do wrong has a name, uses its own budget, and touches no neighbour."""
+
+from __future__ import annotations
+
+from support.worker import Site, alive, eventually
+
+FAULTS = {
+    "hang=1": ("stalled", "no progress for 0.9 s"),
+    "segfault=1": ("crashed", "killed by SIGSEGV"),
+    "exit=7": ("crashed", "exit status 7"),
+    "eat=1": ("out_of_memory", "at most 400 MB"),
+    "memoryerror=1": ("out_of_memory", "memory ran out inside the stage"),
+    "bug=here": ("unexpected", "RuntimeError: a bug in here"),
+    "fail=9": ("flaky", "attempt 1 fails"),
+}
+
+
+def test_every_fault_has_its_class_and_harms_nobody(here: Site) -> None:
+    """Two attempts each and no loss; tasks that ran between them needed one attempt."""
+    videos = []
+    for number, fault in enumerate(FAULTS):
+        videos += [f"bad-{number}?{fault}", f"good-{number}"]
+    here.apply(*videos)
+
+    worker = here.worker(
+        "--until-idle",
+        DATA_MINER_STALL_FACTOR="0.003",
+        DATA_MINER_MAX_ATTEMPTS="2",
+        DATA_MINER_TASK_MEMORY_MB="400",
+    )
+
+    assert worker.wait(60) == 0
+    for number, (error_class, words) in enumerate(FAULTS.values()):
+        task = here.task(f"bad-{number}")
+        assert task is not None
+        assert (task["state"], task["error_class"]) == ("failed", error_class)
+        assert words in task["error"]
+        assert "\n" not in task["error"]
+        assert (task["attempt"], task["lost_count"]) == (2, 0)
+        good = here.result(f"good-{number}")
+        assert good is not None
+        assert good["attempts"] == 1
+    assert len(here.rows("SELECT FROM tasks")) == len(FAULTS)
+    assert "Traceback" in worker.log()
+    assert not list((here.home / "scratch").glob("w*"))
+
+
+def test_a_failure_that_cannot_be_mended_is_not_tried_again(here: Site) -> None:
+    """A permanent failure is a dead letter after one attempt; a passing one ends in a result."""
+    here.apply("never?permanent=not_a_video", "soon?fail=2")
+
+    here.worker("--until-idle").wait()
+
+    task, result = here.task("never"), here.result("soon")
+    assert task is not None
+    assert result is not None
+    assert (task["state"], task["attempt"], task["error_class"]) == ("failed", 1, "not_a_video")
+    assert result["attempts"] == 3
+
+
+def test_a_run_that_is_ended_takes_its_programs_with_it(here: Site) -> None:
+    """A run that does not stop when told is killed together with what its stage had started."""
+    here.apply("a?grandchild=g")
+    worker = here.worker()
+    (child,) = eventually(lambda: here.at_gate("g"))
+    grandchild = int((here.gates / "g.grandchild").read_text())
+
+    with here.engine.begin() as conn:
+        conn.exec_driver_sql("DELETE FROM tasks")
+
+    eventually(lambda: not alive(child) and not alive(grandchild))
+    assert alive(worker.pid)

@@ -1,0 +1,108 @@
+"""What a process tells of itself is bounded, whole, and holds no secret."""
+
+from __future__ import annotations
+
+import io
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import structlog
+
+from data_miner import telemetry
+
+
+@contextmanager
+def served(problem: str | None = None) -> Iterator[str]:
+    """Base URL of a metrics server whose health is `problem`."""
+    server = telemetry.serve(0, lambda: problem)
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_metrics_are_served_under_one_prefix() -> None:
+    """Every metric in the registry begins with dataminer_ and none has an unbounded label."""
+    telemetry.STAGE_OUTCOMES.labels("download", "done", "").inc()
+
+    with served() as base, urllib.request.urlopen(f"{base}/metrics") as answer:
+        text = answer.read().decode()
+
+    assert 'dataminer_stage_outcomes_total{error_class="",outcome="done",stage="download"}' in text
+    labels = {
+        name for metric in telemetry.REGISTRY.collect() for s in metric.samples for name in s.labels
+    }
+    assert labels <= {"stage", "outcome", "error_class", "state", "name", "reason", "kind", "le"}
+    assert all(m.name.startswith("dataminer_") for m in telemetry.REGISTRY.collect())
+
+
+def test_health_is_asked_of_its_owner() -> None:
+    """/healthz is 200 while there is no problem, and 503 with the reason otherwise."""
+    with served() as base, urllib.request.urlopen(f"{base}/healthz") as answer:
+        assert answer.status == 200
+    with served("it stands still") as base, pytest.raises(urllib.error.HTTPError) as error:
+        urllib.request.urlopen(f"{base}/healthz")
+
+    assert error.value.code == 503
+    assert error.value.read() == b"it stands still\n"
+    error.value.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("postgresql+psycopg2://miner:hunter2@db:5432/mine", "hunter2"),
+        ("GET https://cdn.example/v.mp4?token=abcdef&x=1", "abcdef"),
+        ("https://b.s3.amazonaws.com/k?X-Amz-Signature=0123abcd", "0123abcd"),
+        ("Authorization: Bearer eyJhbGciOi.J9", "eyJhbGciOi.J9"),
+        ("key AKIAIOSFODNN7EXAMPLE is wrong", "AKIAIOSFODNN7EXAMPLE"),
+    ],
+)
+def test_secrets_are_taken_out_of_text(text: str, secret: str) -> None:
+    """Passwords, tokens and keys go; what is around them stays readable."""
+    assert secret not in telemetry.redact(text)
+    assert len(telemetry.redact(text)) > len(text) - len(secret) - 1
+
+
+def test_the_log_is_json_lines_without_secrets() -> None:
+    """Off a terminal each event is one JSON object; values are redacted by key, at any depth."""
+    stream = io.StringIO()
+    try:
+        telemetry.configure_logging(stream=stream)
+        telemetry.logger(stage="download").info(
+            "fetching", cookies="a=b", options={"password": "p"}, url="https://u:pw@host/x"
+        )
+    finally:
+        structlog.reset_defaults()
+
+    line = json.loads(stream.getvalue())
+    assert (line["event"], line["stage"], line["level"]) == ("fetching", "download", "info")
+    assert (line["cookies"], line["options"], line["url"]) == (
+        "***",
+        {"password": "***"},
+        "https://u:***@host/x",
+    )
+
+
+def test_error_classes_are_bounded_labels() -> None:
+    """Only plain words become labels, and only so many of them."""
+    names = [telemetry.bounded_class(f"class_{n}") for n in range(200)]
+
+    assert telemetry.bounded_class("https://x.test/video") == "other"
+    assert 0 < len(set(names)) <= 61
+    assert names[-1] == "other"
+
+
+def test_only_declared_counters_are_counted() -> None:
+    """A counter that nobody declared makes no series."""
+    telemetry.counted("cut", {"frames_cut": 2, "made_up": 5})
+
+    (metric,) = telemetry.STAGE_COUNTS.collect()
+    names = {s.labels.get("name") for s in metric.samples}
+    assert "frames_cut" in names
+    assert "made_up" not in names
