@@ -198,6 +198,10 @@ class Context(Protocol):
         """Folders with model cards beside the bundled ones."""
 
     @property
+    def provider(self) -> str:
+        """Where models run: ``auto``, ``cpu`` or ``cuda``."""
+
+    @property
     def credential(self) -> Mapping[str, Path]:
         """Files of the credential that the recipe names, by file name; empty when none."""
 

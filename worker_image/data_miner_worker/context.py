@@ -14,6 +14,7 @@ from data_miner.stage import Artifact, Assignment, Json, StageError, StopRequest
 from data_miner.storage import Store
 from data_miner_worker.messages import Checkpoint, Tick
 
+LOST_INPUT = ("input_missing", "input_corrupt")
 TICK_SECONDS = 0.1
 """Ticks that come faster are not told to the worker."""
 
@@ -35,6 +36,8 @@ class TaskContext:
         self.scratch = scratch / "work"
         self.scratch.mkdir(parents=True)
         self.counters: dict[str, float] = defaultdict(float)
+        self.missing: list[str] = []
+        """SHA-256 of inputs that the store has lost."""
         self._inputs = scratch / "inputs"
         self._store = store
         self._settings = settings
@@ -45,14 +48,27 @@ class TaskContext:
     def tick(self, progress: float | None = None, message: str | None = None) -> None:
         if self._stopped.is_set():
             raise StopRequested
+        share = None if progress is None else min(max(progress, 0.0), 1.0)
+        self._tell(Tick(share, message))
+
+    def alive(self) -> None:
+        """Say that the work goes on, from any thread; never raises StopRequested."""
+        self._tell(Tick(None, None))
+
+    def _tell(self, tick: Tick) -> None:
         now = time.monotonic()
         if now >= self._next_tick:
             self._next_tick = now + TICK_SECONDS
-            self._send(Tick(None if progress is None else min(max(progress, 0.0), 1.0), message))
+            self._send(tick)
 
     def fetch(self, artifact: Artifact) -> Path:
         self.tick()
-        return self._store.fetch(artifact, self._inputs)
+        try:
+            return self._store.fetch(artifact, self._inputs)
+        except StageError as error:
+            if error.error_class in LOST_INPUT:
+                self.missing.append(artifact.sha256)
+            raise
 
     def publish(self, path: Path, kind: str, media: Mapping[str, Json] | None = None) -> Artifact:
         self.tick()
@@ -78,6 +94,10 @@ class TaskContext:
     @property
     def model_stores(self) -> Sequence[Path]:
         return self._settings.model_stores
+
+    @property
+    def provider(self) -> str:
+        return self._settings.provider
 
     @property
     def credential(self) -> Mapping[str, Path]:

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast, get_args
 
 from data_miner.stage import StageError
 from data_miner_models.cards import ModelCard, load_card
@@ -23,37 +23,44 @@ class LoadedModels:
     """The models used last, by what they are made of and where they run.
 
     Args:
-        provider: where models run.
         threads: CPU threads of one model.
         capacity: how many stay loaded.
     """
 
-    def __init__(self, *, provider: Provider = "auto", threads: int = 1, capacity: int = 4) -> None:
-        self.provider: Provider = provider
-        self.threads = threads
+    def __init__(self, *, threads: int = 1, capacity: int = 4) -> None:
+        self._threads = threads
         self._capacity = capacity
         self._held: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._lock = Lock()
 
-    def image_encoder(self, card: ModelCard) -> ImageEncoder:
-        """Raises StageError("model_unusable"), as do the others."""
-        return self._get(ImageEncoder, card)
+    def image_encoder(self, card: ModelCard, provider: str) -> ImageEncoder:
+        """`provider` is ``auto``, ``cpu`` or ``cuda``. Raises StageError("model_unusable"), as do
+        the others."""
+        return self._get(ImageEncoder, card, provider)
 
-    def text_encoder(self, card: ModelCard) -> TextEncoder:
+    def text_encoder(self, card: ModelCard, provider: str) -> TextEncoder:
         """The side of a model that reads prompts."""
-        return self._get(TextEncoder, card)
+        return self._get(TextEncoder, card, provider)
 
-    def detector(self, card: ModelCard, nms_iou: float) -> Detector:
+    def detector(self, card: ModelCard, provider: str, nms_iou: float) -> Detector:
         """A detector that suppresses boxes of one prompt that overlap by more than `nms_iou`."""
-        return self._get(Detector, card, nms_iou=nms_iou)
+        return self._get(Detector, card, provider, nms_iou=nms_iou)
 
-    def _get(self, kind: Callable[..., Model], card: ModelCard, **options: Any) -> Model:
-        key = (kind, card.digest, self.provider, self.threads, *sorted(options.items()))
+    def _get(
+        self, kind: Callable[..., Model], card: ModelCard, provider: str, **options: Any
+    ) -> Model:
+        if provider not in get_args(Provider):
+            raise StageError(
+                "model_unusable",
+                f"provider {provider!r}: expected {', '.join(get_args(Provider))}",
+                permanent=True,
+            )
+        key = (kind, card.digest, provider, *sorted(options.items()))
         with self._lock:
             if key not in self._held:
                 try:
                     self._held[key] = kind(
-                        card, threads=self.threads, provider=self.provider, **options
+                        card, threads=self._threads, provider=provider, **options
                     )
                 except ModelError as error:
                     raise StageError("model_unusable", str(error), permanent=True) from error
@@ -64,7 +71,7 @@ class LoadedModels:
 
 
 MODELS: Final = LoadedModels()
-"""The one of this process; whoever starts the process sets `provider` and `threads`."""
+"""The one of this process."""
 
 
 def find_card(name: str, digest: str, stores: Sequence[Path]) -> ModelCard:

@@ -188,7 +188,7 @@ def _detect(reader: _Reader) -> Inputs:
 
 def _export(reader: _Reader) -> Inputs:
     """All that the waves so far have made; a video without a result takes no part."""
-    per_video = [s for s in ("download", "filter", "dedup_embed") if s in reader.chain]
+    per_video = [s for s in _EXPORTED if s in reader.chain]
     per_wave_video = [s for s in ("cut", "detect") if s in reader.chain]
     subjects = {f"w{w.wave_id}" for w in reader.waves}
     for member in reader.members:
@@ -204,7 +204,7 @@ def _export(reader: _Reader) -> Inputs:
             got = found.get((stage, subject))
             if got is None:
                 continue
-            # Facts of a download or a filter are of use without their files.
+            # Facts of a download or an extract are of use without their files.
             fact = got.fact if stage in _LIGHT else reader.whole(stage, subject, found)
             inputs[stage].append(_in_wave(fact, member.n))
     for wave in reader.waves:
@@ -219,7 +219,8 @@ def _export(reader: _Reader) -> Inputs:
     return {stage: tuple(values) for stage, values in inputs.items()}
 
 
-_LIGHT: Final = frozenset({"download", "filter"})
+_EXPORTED: Final = ("download", "extract", "filter", "dedup_embed")
+_LIGHT: Final = frozenset({"download", "extract"})
 
 _INPUTS: Final[Mapping[str, Callable[[_Reader], Inputs]]] = {
     "discover": _discover,

@@ -86,6 +86,7 @@ GIVEN: list[tuple[str, str, dict[str, list[tuple[str, int | None]]]]] = [
         "{w2}",
         {
             "download": [("a", 1), ("b", 1), ("c", 2)],
+            "extract": [("a", 1), ("b", 1), ("c", 2)],
             "filter": [("a", 1), ("b", 1), ("c", 2)],
             "dedup_embed": [("a", 1), ("b", 1), ("c", 2)],
             "dedup": [("dedup", 1), ("dedup", 2)],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -123,8 +125,6 @@ def test_prompt_vectors_are_shared(bench: Bench) -> None:
     examine(bench, RED, GREEN)
     context = bench.context("filter", "v", {})
     card_digest = bench.params("filter")["digest"]
-    from hashlib import sha256
-
     key = f"prompt-{card_digest}-{sha256(b'red').hexdigest()}"
 
     remembered = context.cache(key)
@@ -173,4 +173,13 @@ def test_a_stopping_worker_ends_the_run(bench: Bench) -> None:
     bench.stop.set()
 
     with pytest.raises(StopRequested):
+        bench.run("embed", "v", {"extract": [extract]})
+
+
+def test_a_provider_that_is_none_is_named(bench: Bench) -> None:
+    """A misspelt provider is one line with what is allowed."""
+    bench.settings = replace(bench.settings, provider="gpu")
+    extract = bench.extract("v", [RED], wave=1)
+
+    with pytest.raises(StageError, match="provider 'gpu': expected auto, cpu, cuda"):
         bench.run("embed", "v", {"extract": [extract]})

@@ -31,7 +31,9 @@ class DedupEmbed:
             sampled = given.numbers(given.table(context, extract, "index"), "frame")
             rows = np.searchsorted(sampled, wanted[left])
             renders = given.renders(context, extract, params["preprocessing"])
-            values[left] = encode(context, MODELS.image_encoder(card), renders, rows)
+            values[left] = encode(
+                context, MODELS.image_encoder(card, context.provider), renders, rows
+            )
         path = context.scratch / "vectors.npz"
         vectors.save(path, vectors.Vectors(wanted, values))
         context.count("dedup_frames_embedded", len(left))

@@ -128,7 +128,6 @@ class _Ensemble:
         self._specs: Sequence[Mapping[str, Any]] = params["detectors"]
         self._nms_iou = float(params["nms_iou"])
         self._agreement = int(params["agreement"])
-        self._stores = context.model_stores
         self._detectors: list[Detector] = []
         self._prompts = [prompt for one in self._classes for prompt in one["prompts"]]
         self._class_of_prompt = np.repeat(
@@ -138,10 +137,10 @@ class _Ensemble:
     def look(self, context: Context, image: Artifact) -> _Found:
         """Boxes of each detector and of all together."""
         if not self._detectors:
-            self._detectors = [
-                MODELS.detector(find_card(d["model"], d["digest"], self._stores), self._nms_iou)
-                for d in self._specs
-            ]
+            for spec in self._specs:
+                card = find_card(spec["model"], spec["digest"], context.model_stores)
+                detector = MODELS.detector(card, context.provider, self._nms_iou)
+                self._detectors.append(detector)
         with Image.open(context.fetch(image)) as opened:
             pixels = np.asarray(opened.convert("RGB"))
         boxes: list[Box] = []

@@ -23,7 +23,9 @@ class Embed:
         frames = given.numbers(given.table(context, extract, "index"), "frame")
         renders = given.renders(context, extract, params["preprocessing"])
         card = find_card(params["model"], params["digest"], context.model_stores)
-        values = encode(context, MODELS.image_encoder(card), renders, np.arange(len(frames)))
+        values = encode(
+            context, MODELS.image_encoder(card, context.provider), renders, np.arange(len(frames))
+        )
         path = context.scratch / "vectors.npz"
         vectors.save(path, vectors.Vectors(frames.astype(np.int32), values))
         context.count("frames_embedded", len(frames))

@@ -115,7 +115,7 @@ def prompt_vectors(
         path = context.cache(key)
         if path is None:
             try:
-                unit = MODELS.text_encoder(card)([prompt])
+                unit = MODELS.text_encoder(card, context.provider)([prompt])
             except ModelError as error:
                 raise StageError("model_unusable", str(error), permanent=True) from error
             fresh = context.scratch / f"{key}.npy"
