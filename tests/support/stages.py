@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
 from data_miner.stage import Context, Done, Later, Outcome, Skip, StageError
+from data_miner.storage.store import named_failures
 
 GATES = "DATA_MINER_TEST_GATES"
 """Folder in which a file opens the gate of its name."""
@@ -125,6 +126,13 @@ def _unique(context: Context, _value: str) -> None:
     context.publish(path, "index")
 
 
+def _full(_context: Context, gate: str) -> None:
+    """Write to a device without room until the test opens the gate."""
+    if not Path(os.environ[GATES], gate).exists():
+        with named_failures("write"), Path("/dev/full").open("wb", buffering=0) as device:
+            device.write(b"1")
+
+
 def _until_open(context: Context, gate: str) -> None:
     folder = Path(os.environ[GATES])
     with (folder / f"{gate}.waiting").open("a") as file:
@@ -154,6 +162,7 @@ _HARM: Mapping[str, Callable[[Context, str], object]] = {
     "fail": _fail,
     "permanent": _permanent,
     "bug": _bug,
+    "full": _full,
     "hang": lambda _context, _value: threading.Event().wait(),
     "segfault": lambda _context, _value: ctypes.string_at(0),
     "exit": lambda _context, status: os._exit(int(status)),

@@ -106,18 +106,28 @@ def die_with_worker() -> None:
 
 
 def main(descriptor: int) -> None:
-    """Serve tasks until the worker wants no more."""
+    """Be a task process of the worker at the other end of the pipe."""
     die_with_worker()
     connection: Connection[Any, Any] = Connection(descriptor)
     hello: Hello = connection.recv()
     telemetry.configure_logging()
     pipe = _Pipe(connection)
     threading.Thread(target=pipe.listen, name="pipe", daemon=True).start()
-    store = open_store(hello.settings.storage, scratch=hello.scratch)
+    serve(pipe, hello)
+
+
+def serve(pipe: _Pipe, hello: Hello) -> None:
+    """Run one task after the other until the worker wants no more."""
+    context: TaskContext | None = None
+
+    def alive() -> None:
+        if context is not None:
+            context.alive()
+
+    store = open_store(hello.settings.storage, scratch=hello.scratch, alive=alive)
     while (run := pipe.inbox.get()) is not None:
         pipe.send(Begun())
-        meter = Meter()
-        counters: dict[str, float] = {}
+        meter, context = Meter(), None
         try:
             context = TaskContext(
                 run.assignment,
@@ -127,12 +137,13 @@ def main(descriptor: int) -> None:
                 send=pipe.send,
                 stopped=pipe.stopped,
             )
-            counters = context.counters
             result = run_task(run, context)
         except OSError as error:
             result = Failure("storage", f"scratch folder {run.scratch}: {_one_line(error)}")
         shutil.rmtree(run.scratch, ignore_errors=True)
-        pipe.send(Ended(result, meter.read(), dict(counters)))
+        counters = dict(context.counters) if context else {}
+        missing = tuple(context.missing) if context else ()
+        pipe.send(Ended(result, meter.read(), counters, missing))
 
 
 if __name__ == "__main__":

@@ -56,7 +56,9 @@ def run_in_foreground(task_id: int, settings: Settings, engine: Engine, worker_i
         meter = Meter()
         with _kept_alive(ledger, run, stopped, settings.heartbeat_seconds):
             result = run_task(Run(assignment, folder), context)
-        ledger.settle(run, Ended(result, meter.read(), dict(context.counters)))
+        used = meter.read()
+        ended = Ended(result, used, dict(context.counters), tuple(context.missing))
+        ledger.settle(run, ended)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         scratch.remove()

@@ -54,6 +54,11 @@ _SUSPECTS = text("""
           AND NOT p.suspended AND p.deleted_at IS NULL)
 """)
 
+_MAKERS = text("""
+    SELECT DISTINCT recipe_id, subject FROM artifacts
+    WHERE sha256 = ANY(:digests) AND deleted_at IS NULL
+""")
+
 _LIVE = text("""
     SELECT EXISTS (
         SELECT FROM tasks t JOIN projects p USING (project_id)
@@ -239,6 +244,8 @@ class Ledger:
             self._hand_back(run)
         elif isinstance(result, Later):
             self._later(run, ended, result)
+        elif isinstance(result, Failure) and (put_off := self._put_off(ended, result)):
+            self._later(run, ended, put_off)
         elif isinstance(result, Failure):
             self._fail(run, ended, result)
         else:
@@ -272,6 +279,20 @@ class Ledger:
         self._ended(run, ended, name if ours else "lost")
         if ours:
             self.notify(planned)
+
+    def _put_off(self, ended: Ended, failure: Failure) -> Later | None:
+        """What is nobody's failure: a full disk, an input that must be made again first."""
+        reason = f"{failure.error_class}: {failure.message}"
+        if failure.error_class == "disk_full":
+            log.warning("disk_full", error=failure.message)
+            return Later(self.settings.backoff_seconds, reason)
+        if not ended.missing:
+            return None
+        with self._transaction() as conn:
+            found = conn.execute(_MAKERS, {"digests": list(ended.missing)})
+            gone = mark_gone(conn, [(row.recipe_id, row.subject) for row in found])
+        log.warning("input_lost", error=failure.message, results=gone)
+        return Later(self.settings.backoff_seconds, reason) if gone else None
 
     def _fail(self, run: Running, ended: Ended, failure: Failure) -> None:
         with self._transaction() as conn:

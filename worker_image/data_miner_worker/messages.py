@@ -87,3 +87,5 @@ class Ended:
     result: Outcome | Failure | Stopped
     usage: Usage = field(default_factory=Usage)
     counters: Mapping[str, float] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    """SHA-256 of inputs that the store has lost: they must be made again first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from data_miner import telemetry
@@ -111,7 +111,7 @@ class Pool:
             if isinstance(message, Ended):
                 del self._busy[process]
                 self._keep(process, run)
-                yield run, message
+                yield run, _with_peak(message, run)
             else:
                 run.heard(message, now)
 
@@ -151,6 +151,12 @@ class Pool:
             wall_seconds=round(time.monotonic() - run.started, 3), max_rss_mb=run.peak_rss_mb
         )
         yield run, Ended(result, usage)
+
+
+def _with_peak(ended: Ended, run: Running) -> Ended:
+    """The processes below the task's own were seen from here alone."""
+    peak_mb = round(max(ended.usage.max_rss_mb, run.peak_rss_mb), 1)
+    return replace(ended, usage=replace(ended.usage, max_rss_mb=peak_mb))
 
 
 def _alive(process: TaskProcess) -> bool:

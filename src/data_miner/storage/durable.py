@@ -7,13 +7,14 @@ import errno
 import fcntl
 import os
 import secrets
-import shutil
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from data_miner.storage.names import TEMPORARY
 
+_CHUNK_BYTES = 1 << 20
 _FICLONE = 0x40049409
 """Linux: let two files share their blocks until one of them is written."""
 
@@ -51,11 +52,14 @@ def make_folders(path: Path) -> None:
     sync_folder(path.parent)
 
 
-def share_or_copy(source: Path, target: Path, *, may_link: bool) -> None:
+def share_or_copy(
+    source: Path, target: Path, *, may_link: bool, alive: Callable[[], None] = lambda: None
+) -> None:
     """Make `target`, a new file with the source's content, as cheaply as that is safe.
 
     A hard link only when the caller says that nobody writes to `source` any more and no other
-    name leads to it; else shared blocks where the filesystem knows them; else a copy.
+    name leads to it; else shared blocks where the filesystem knows them; else a copy, which calls
+    `alive` on the way.
     """
     status = source.lstat()
     if may_link and stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
@@ -68,7 +72,9 @@ def share_or_copy(source: Path, target: Path, *, may_link: bool) -> None:
             return
     with source.open("rb") as reader, target.open("xb") as writer:
         if not _clone(reader.fileno(), writer.fileno()):
-            shutil.copyfileobj(reader, writer, 1 << 20)
+            while chunk := reader.read(_CHUNK_BYTES):
+                writer.write(chunk)
+                alive()
 
 
 def _clone(reader: int, writer: int) -> bool:

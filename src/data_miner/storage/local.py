@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +34,25 @@ from data_miner.storage.store import SWEEP_BATCH, Referenced, Swept, named_failu
 class LocalStore:
     """Objects under one folder of this machine, or of a filesystem that all workers mount."""
 
-    def __init__(self, root: Path, *, scratch: Path | None = None) -> None:
-        """`scratch`: files below it are nobody else's, so publishing may link instead of copy."""
+    def __init__(
+        self,
+        root: Path,
+        *,
+        scratch: Path | None = None,
+        alive: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`scratch`: files below it are nobody else's, so publishing may link instead of copy.
+
+        `alive` is called while large files are read or copied.
+        """
+        self._alive = alive
         self.root = Path(os.path.normpath(root.absolute()))
         self.uri = f"file://{self.root}"
         self._scratch = scratch.resolve() if scratch else None
 
     def publish(self, path: Path, kind: str, media: Mapping[str, Any] | None = None) -> Artifact:
         with named_failures(f"publish {path.name} ({kind}) to {self.uri}"):
-            digest, size = digest_of(path)
+            digest, size = digest_of(path, self._alive)
             name = object_name(digest, suffix_of(path))
             target = self.root / name
             if not _still_there(target, size):
@@ -108,7 +118,7 @@ class LocalStore:
         make_folders(target.parent)
         temporary = temporary_beside(target)
         try:
-            share_or_copy(path, temporary, may_link=self._own(path))
+            share_or_copy(path, temporary, may_link=self._own(path), alive=self._alive)
             os.utime(temporary)  # a link would bring its old age along and be swept at once
             sync_file(temporary)
         except BaseException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 OBJECTS = "objects"
@@ -47,11 +48,12 @@ def suffix_of(path: Path | str) -> str:
     return suffix if _SUFFIX.fullmatch(suffix) else ""
 
 
-def digest_of(path: Path) -> tuple[str, int]:
-    """SHA-256 (hexadecimal) and size in bytes of a file's content."""
+def digest_of(path: Path, alive: Callable[[], None] = lambda: None) -> tuple[str, int]:
+    """SHA-256 (hexadecimal) and size in bytes of a file's content; calls `alive` on the way."""
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
             size += len(chunk)
+            alive()
     return digest.hexdigest(), size

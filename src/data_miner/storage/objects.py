@@ -28,10 +28,32 @@ YOUNG_SECONDS = 3600.0
 recorded: a bucket cannot be told that an object is young again."""
 
 
+class _Moving(fsspec.Callback):  # type: ignore[misc]  # fsspec has no types
+    """Passes on that bytes are moving; fsspec calls it for every part."""
+
+    def __init__(self, alive: Callable[[], None]) -> None:
+        super().__init__()
+        self._alive = alive
+
+    def relative_update(self, inc: int = 1) -> None:
+        super().relative_update(inc)
+        self._alive()
+
+
 class ObjectStore:
     """Objects under one prefix of a bucket (``s3://bucket/prefix``)."""
 
-    def __init__(self, uri: str, *, cache: Path, cache_bytes: int) -> None:
+    def __init__(
+        self,
+        uri: str,
+        *,
+        cache: Path,
+        cache_bytes: int,
+        alive: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`alive` is called while large files are read, sent or received."""
+        self._alive = alive
+        self._moving = _Moving(alive)
         self.uri = uri.rstrip("/")
         # Listings must be fresh: another worker's objects are ours too.
         self._fs, self._root = fsspec.core.url_to_fs(self.uri, use_listings_cache=False)
@@ -39,7 +61,7 @@ class ObjectStore:
 
     def publish(self, path: Path, kind: str, media: Mapping[str, Any] | None = None) -> Artifact:
         with _named(f"publish {path.name} ({kind}) to {self.uri}"):
-            digest, size = digest_of(path)
+            digest, size = digest_of(path, self._alive)
             name = object_name(digest, suffix_of(path))
             known = self._info(name)
             if known is None or known["size"] != size or _age_seconds(known) > YOUNG_SECONDS:
@@ -50,8 +72,8 @@ class ObjectStore:
         name = object_name(artifact.sha256, suffix_of(artifact.uri))
 
         def bring(temporary: Path) -> None:
-            self._fs.get_file(f"{self._root}/{name}", str(temporary))
-            digest, size = digest_of(temporary)
+            self._bring(name)(temporary)
+            digest, size = digest_of(temporary, self._alive)
             if (digest, size) != (artifact.sha256, artifact.bytes):
                 raise StageError(
                     "input_corrupt",
@@ -102,13 +124,14 @@ class ObjectStore:
         return Swept(objects=len(going), bytes=sum(int(info["size"]) for info in going))
 
     def _put(self, path: Path, name: str, size: int) -> None:
-        self._fs.put_file(str(path), f"{self._root}/{name}")
+        self._fs.put_file(str(path), f"{self._root}/{name}", callback=self._moving)
         stored = self._info(name)
         if stored is None or stored["size"] != size:
             raise StageError("storage", f"{self.uri}/{name}: not whole after it was put")
 
     def _bring(self, name: str) -> Callable[[Path], None]:
-        return lambda temporary: self._fs.get_file(f"{self._root}/{name}", str(temporary))
+        source = f"{self._root}/{name}"
+        return lambda temporary: self._fs.get_file(source, str(temporary), callback=self._moving)
 
     def _info(self, name: str) -> Mapping[str, Any] | None:
         try:

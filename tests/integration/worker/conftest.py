@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.database import Databases, template_database
-from support.worker import Site, site
 
 from data_miner.db.migrate import upgrade
+from support.database import Databases, template_database
+from support.worker import Site, site
 
 
 def _migrate(url: str) -> None:

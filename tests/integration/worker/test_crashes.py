@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.database import FAST, enterable_folder
-from support.worker import Site, WorkerProcess, eventually, site
 
 from data_miner.db.migrate import upgrade
 from data_miner.postgres import Server
+from support.database import FAST, enterable_folder
+from support.worker import Site, WorkerProcess, eventually, site
 
 CATALOGUE = ("results", "artifacts", "tasks", "videos", "project_videos", "waves", "events")
 

@@ -70,3 +70,31 @@ def test_a_run_that_is_ended_takes_its_programs_with_it(here: Site) -> None:
 
     eventually(lambda: not alive(child) and not alive(grandchild))
     assert alive(worker.pid)
+
+
+def test_a_lost_file_is_made_again(here: Site) -> None:
+    """A stage whose input vanished from the store waits for it, and uses no attempt."""
+    here.apply("a", stages="extract")
+    here.worker("--until-idle", "--stages", "discover,download").wait()
+    for path in here.store.rglob("*.bin"):
+        path.unlink()
+
+    here.worker("--until-idle").wait()
+
+    result = here.result("a", "extract")
+    assert result is not None
+    assert result["attempts"] == 1
+    files = here.rows("SELECT kind, generation FROM artifacts WHERE deleted_at IS NULL")
+    assert {(f["kind"], f["generation"]) for f in files} == {("source", 2), ("index", 1)}
+
+
+def test_a_full_disk_is_waited_for(here: Site) -> None:
+    """A task that finds no room is put off under that name, and done when there is room."""
+    here.apply("a?full=room")
+    here.worker()
+    task = eventually(lambda: (t := here.task("a")) and t["error_class"] == "disk_full" and t)
+
+    here.open_gate("room")
+
+    assert task["attempt"] == 0
+    assert eventually(lambda: here.result("a"))["attempts"] == 1
