@@ -57,10 +57,10 @@ def plan(
     for frame in frames:
         position = int(positions[frame])
         start = starts.before(position, int(pts[frame]))
-        if runs and start <= runs[-1].end:
+        wanted: tuple[int, ...] = (int(frame),)
+        while runs and start <= runs[-1].end:
             last = runs.pop()
-            start, position = last.start, max(last.end, position)
-            runs.append(Run(start, position, (*last.frames, int(frame))))
-        else:
-            runs.append(Run(start, position, (int(frame),)))
+            start, position = min(last.start, start), max(last.end, position)
+            wanted = (*last.frames, *wanted)
+        runs.append(Run(start, position, wanted))
     return runs
