@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from data_miner_worker.near import Directions, near_pairs
+from data_miner_worker.near import Directions, are_near
 
 _TILE: Final = 1024
 
@@ -33,11 +33,23 @@ def alike_videos(
     found: set[tuple[int, int]] = set()
     for start in range(0, len(owner), _TILE):
         rows = slice(start, start + _TILE)
-        part = everything.take(rows)
+        part, row_owners = everything.take(rows), owner[rows]
         for other in range(start, len(owner), _TILE):
             columns = slice(other, other + _TILE)
-            one, two, _ = near_pairs(part, everything.take(columns), threshold)
-            pairs = np.stack([owner[rows][one], owner[columns][two]], axis=1)
-            found.update((int(a), int(b)) for a, b in np.unique(pairs, axis=0) if a != b)
+            near = are_near(part, everything.take(columns), threshold)
+            found |= _owners_of(near, row_owners, owner[columns])
         tick(min(start + _TILE, len(owner)) / len(owner))
-    return tuple(sorted({(names[min(a, b)], names[max(a, b)]) for a, b in found}))
+    return tuple(sorted((names[one], names[two]) for one, two in found))
+
+
+def _owners_of(
+    near: NDArray[np.bool_], rows: NDArray[np.int64], columns: NDArray[np.int64]
+) -> set[tuple[int, int]]:
+    """Pairs of different owners, lower first; each owner's rows and columns lie together."""
+    row_owners, row_starts = np.unique(rows, return_index=True)
+    column_owners, column_starts = np.unique(columns, return_index=True)
+    joined = np.logical_or.reduceat(near, row_starts, axis=0)
+    joined = np.logical_or.reduceat(joined, column_starts, axis=1)
+    pairs = zip(*(axis.tolist() for axis in np.nonzero(joined)), strict=True)
+    owners = ((int(row_owners[row]), int(column_owners[column])) for row, column in pairs)
+    return {(min(pair), max(pair)) for pair in owners if pair[0] != pair[1]}

@@ -12,12 +12,15 @@ D·u·Σ|aᵢbᵢ| <= D·u·1.0001; so the quick cosine is within (D + 3)·u·1.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_miner_worker.vectors import exact_dots
+
+_ROWS: Final = 8192
+"""Rows that are widened to float64 at once: bounds memory, changes nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +40,16 @@ class Directions:
     @classmethod
     def of(cls, values: NDArray[np.float16]) -> Self:
         """Raises ValueError for a vector that has no direction (zero, not finite)."""
-        wide = values.astype(np.float64)
-        squares = np.einsum("nd,nd->n", wide, wide)
-        if not np.all((squares > 0.5) & (squares < 2)):
-            raise ValueError("vectors must have length 1")
-        return cls(values, squares, (wide / np.sqrt(squares)[:, None]).astype(np.float32))
+        squares = np.empty(len(values), np.float64)
+        quick = np.empty(values.shape, np.float32)
+        for start in range(0, len(values), _ROWS):
+            rows = slice(start, start + _ROWS)
+            wide = values[rows].astype(np.float64)
+            squares[rows] = np.einsum("nd,nd->n", wide, wide)
+            if not np.all((squares[rows] > 0.5) & (squares[rows] < 2)):
+                raise ValueError("vectors must have length 1")
+            quick[rows] = wide / np.sqrt(squares[rows])[:, None]
+        return cls(values, squares, quick)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -73,3 +81,18 @@ def near_pairs(
     exact = cosines(a.take(rows), b.take(columns))
     at_rows, at_columns = np.nonzero(exact >= threshold)
     return rows[at_rows], columns[at_columns], exact[at_rows, at_columns]
+
+
+def are_near(a: Directions, b: Directions, threshold: float) -> NDArray[np.bool_]:
+    """bool (len(a), len(b)): which pairs have a cosine of `threshold` or more. One tile as well.
+
+    Cheaper than the pairs where many are near: only what lies within the margin is computed again.
+    """
+    quick = a.quick @ b.quick.T
+    slack = margin(a.quick.shape[1])
+    near = quick >= threshold + slack
+    doubtful = (quick >= threshold - slack) & ~near
+    rows, columns = np.flatnonzero(doubtful.any(axis=1)), np.flatnonzero(doubtful.any(axis=0))
+    where = np.ix_(rows, columns)
+    near[where] |= doubtful[where] & (cosines(a.take(rows), b.take(columns)) >= threshold)
+    return near

@@ -70,7 +70,12 @@ class Told:
                 *_troubles(given.get("failures_by_class"), "error_class", "error", failed=True),
                 *_troubles(given.get("skipped"), "reason", "message", failed=False),
             ),
-            costs=_numbers(given.get("costs")),
+            # A largest value (max_rss_mb) is no cost: it must not be added up or divided.
+            costs={
+                name: value
+                for name, value in _numbers(given.get("costs")).items()
+                if not name.startswith("max_")
+            },
             videos={
                 str(name): ToldVideo(one.get("url"), one.get("title"), one.get("metadata") or {})
                 for name, one in (given.get("videos") or {}).items()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from data_miner_worker.dedup import Candidate, Status, canonical_order, choose
-from data_miner_worker.near import Directions, cosines, margin, near_pairs
+from data_miner_worker.near import Directions, are_near, cosines, margin, near_pairs
 
 Half = NDArray[np.float16]
 NOTHING = np.empty((0, 16), np.float16)
@@ -170,6 +170,8 @@ def test_float32_never_hides_a_pair(seed: int, dimension: int) -> None:
     assert (row, column) in set(zip(rows.tolist(), columns.tolist(), strict=True))
     assert np.abs(quick - exact).max() < margin(dimension) / 2
     assert (exact >= exact[row, column]).sum() == len(values)
+    near = are_near(a, b, float(exact[row, column]))
+    assert near.tolist() == (exact >= exact[row, column]).tolist()
 
 
 def test_20000_distinct_frames_take_seconds() -> None:
