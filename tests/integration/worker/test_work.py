@@ -184,3 +184,20 @@ def test_no_database_is_one_line(here: Site) -> None:
 
     assert refused.returncode == 4
     assert re.fullmatch(r"error: cannot reach PostgreSQL .*\n", refused.stderr)
+
+
+def test_a_notification_wakes_a_sleeping_worker(here: Site) -> None:
+    """A worker that would sleep for minutes begins when another one announces work."""
+    here.apply("a")
+    here.worker(
+        "--stages",
+        "download",
+        DATA_MINER_POLL_SECONDS="600",
+        DATA_MINER_HEARTBEAT_SECONDS="600",
+        DATA_MINER_LEASE_SECONDS="900",
+    )
+    eventually(lambda: here.rows("SELECT FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"))
+
+    here.worker("--until-idle", "--stages", "discover").wait()
+
+    eventually(here.done("a"), within_seconds=10)
