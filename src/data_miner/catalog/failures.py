@@ -12,7 +12,7 @@ from data_miner.catalog.wanted import query
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Dead letters of one stage with one error class."""
+    """Tasks of one stage that ended, or were put off, with one error class."""
 
     stage: str
     error_class: str
@@ -41,7 +41,7 @@ _FAILURES = query("""
     SELECT m.stage, t.error_class, count(*), min(m.subject),
            (array_agg(coalesce(t.error, '') ORDER BY m.subject))[1]
     FROM mine m JOIN tasks t USING (recipe_id, subject)
-    WHERE t.state = 'failed'
+    WHERE t.state = :state AND t.error_class IS NOT NULL
     GROUP BY m.stage, t.error_class
     ORDER BY count(*) DESC, m.stage, t.error_class
 """)
@@ -69,7 +69,16 @@ _SKIPPED = query("""
 
 def failures(conn: Connection, project_id: int) -> Sequence[Failure]:
     """Dead letters that the project called for, most frequent first."""
-    rows = conn.execute(_FAILURES, {"project_id": project_id})
+    return _by_class(conn, project_id, "failed")
+
+
+def put_off(conn: Connection, project_id: int) -> Sequence[Failure]:
+    """What is tried again later, and why: a full disk, a site that wants a rest, a first failure."""
+    return _by_class(conn, project_id, "waiting")
+
+
+def _by_class(conn: Connection, project_id: int, state: str) -> Sequence[Failure]:
+    rows = conn.execute(_FAILURES, {"project_id": project_id, "state": state})
     return tuple(
         Failure(stage, error_class, number, subject, _one_line(error))
         for stage, error_class, number, subject, error in rows

@@ -12,7 +12,7 @@ from data_miner.catalog import datasets
 from data_miner.catalog.costs import costs, per_image
 from data_miner.catalog.counts import Members, StageCount, count
 from data_miner.catalog.datasets import Dataset
-from data_miner.catalog.failures import Failure, Skipped, failures, skipped
+from data_miner.catalog.failures import Failure, Skipped, failures, put_off, skipped
 from data_miner.catalog.phase import Counts, Phase, judge
 from data_miner.errors import NotFoundError
 from data_miner.pipeline import BY_NAME, Scope
@@ -53,6 +53,8 @@ class Progress:
     stages: tuple[StageCount, ...]
     waves: int
     failures: Sequence[Failure]
+    put_off: Sequence[Failure]
+    """What is tried again later, by what was in the way."""
     skipped: Sequence[Skipped]
     failed: int
     """Dead letters that the project called for."""
@@ -84,6 +86,7 @@ def progress(conn: Connection, project_id: int) -> Progress:
         stages=stages,
         waves=row.waves,
         failures=broken,
+        put_off=put_off(conn, project_id),
         skipped=skipped(conn, project_id),
         failed=sum(f.count for f in broken),
         costs=totals,

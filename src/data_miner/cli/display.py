@@ -34,6 +34,21 @@ def progress_display(name: str, *, as_json: bool) -> Iterator[Callable[[Progress
         yield _Lines(name)
 
 
+class _PutOff:
+    """Says once what is in the way of work that waits: a full disk must not look like idling."""
+
+    def __init__(self, name: str, say: Callable[[str], None]) -> None:
+        self.name = name
+        self.say = say
+        self.said: set[tuple[str, str]] = set()
+
+    def __call__(self, state: Progress) -> None:
+        for one in state.put_off:
+            if (one.stage, one.error_class) not in self.said:
+                self.said.add((one.stage, one.error_class))
+                self.say(f"{self.name}: put off: {one.stage} {one.error_class}: {one.error}")
+
+
 @contextlib.contextmanager
 def _bars(name: str) -> Iterator[Callable[[Progress], None]]:
     console = Console(stderr=True)
@@ -48,7 +63,10 @@ def _bars(name: str) -> Iterator[Callable[[Progress], None]]:
     tasks: dict[str, TaskID] = {}
     console.print(Text(name, style="bold"))
 
+    put_off = _PutOff(name, lambda line: bars.console.print(Text(line, "yellow"), soft_wrap=True))
+
     def observe(state: Progress) -> None:
+        put_off(state)
         for stage in state.stages:
             if stage.stage not in tasks:
                 tasks[stage.stage] = bars.add_task(stage.stage, total=1, now="")
@@ -85,8 +103,10 @@ class _Lines:
         self.name = name
         self.said = ""
         self.at = 0.0
+        self.put_off = _PutOff(name, self._say)
 
     def __call__(self, state: Progress) -> None:
+        self.put_off(state)
         line = "  ".join(
             f"{s.stage} {s.done + s.skipped}/{s.total}" + (f" ({s.failed} failed)" if s.failed else "")
             for s in state.stages
@@ -94,8 +114,11 @@ class _Lines:
         )
         if line != self.said and time.monotonic() - self.at >= LINE_SECONDS:
             self.said, self.at = line, time.monotonic()
-            sys.stderr.write(f"{self.name}: {line}\n")
-            sys.stderr.flush()
+            self._say(f"{self.name}: {line}")
+
+    def _say(self, line: str) -> None:
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
 
 def summary(state: Progress, settings: Settings, *, worked: bool) -> None:

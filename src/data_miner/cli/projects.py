@@ -123,6 +123,10 @@ def _project(state: Progress) -> RenderableType:
         for f in state.failures
     ]
     lines += [
+        Text(f"{p.count} × {p.stage} put off, {p.error_class}: {p.subject}: {p.error}", "yellow")
+        for p in state.put_off
+    ]
+    lines += [
         Text(f"{s.count} × {s.stage} skipped: {s.subject}: {s.message}", "yellow")
         for s in state.skipped
     ]
