@@ -77,7 +77,12 @@ def delete(conn: Connection, project_id: int) -> Deleted:
     return Deleted(project_id, tuple(uris))
 
 
-_DROP = text("DELETE FROM tasks WHERE project_id = :project_id AND state <> 'failed'")
+# Locked in the order of ids, as everyone who locks more than one task and waits for it.
+_DROP = text("""
+    DELETE FROM tasks WHERE id = ANY (ARRAY(
+        SELECT id FROM tasks WHERE project_id = :project_id AND state <> 'failed'
+        ORDER BY id FOR UPDATE))
+""")
 
 # What hangs on the project's own sources and waves; nothing that is keyed by a video alone.
 _OWN = """

@@ -141,7 +141,7 @@ def _planning(counts: Counts) -> Phase | None:
         return None
     if counts.not_admitted and not target_reached(counts):
         return Phase(PhaseName.MINING, "OpeningWave", f"{counts.not_admitted} videos are next")
-    if counts.missing or counts.open_members:
+    if counts.open_members or (counts.missing and not counts.failed):
         return Phase(PhaseName.MINING, "Planning", f"{counts.missing} tasks are planned next")
     return None
 
@@ -168,6 +168,9 @@ def _nothing_to_mine(counts: Counts) -> Phase | None:
 def _blocked(counts: Counts) -> Phase | None:
     if counts.blocked_by:
         return _stalled("StageFailed", f"{counts.blocked_by} has failed, and the rest waits for it")
+    if counts.missing:
+        waiting = _many(counts.missing, "result waits", "results wait")
+        return _stalled("StageFailed", f"{waiting} for something that has failed")
     return None
 
 

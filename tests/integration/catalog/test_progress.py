@@ -150,8 +150,8 @@ def test_a_failed_cut_of_everything_is_not_complete(world: World) -> None:
 def test_a_project_that_only_downloads_ends_with_its_downloads(world: World) -> None:
     """Complete follows from the outputs that are asked for."""
     world.find("a", "b")
-    none = dict.fromkeys(("sampling", "filter", "dedup", "detect", "export"))
-    p = world.apply(project(**none)).project_id
+    only = project(sampling=None, filter=None, dedup=None, detect=None, export=None)
+    p = world.apply(only).project_id
     world.work()
 
     state = world.progress(p)

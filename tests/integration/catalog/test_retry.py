@@ -14,7 +14,7 @@ BROKEN = StageError("unreachable", "connection reset", permanent=True)
 
 def _retry(world: World, project_id: int, **only: str) -> Retried:
     with world.begin() as conn:
-        return retry(conn, project_id, first_wave=FIRST_WAVE, **only)  # type: ignore[arg-type]
+        return retry(conn, project_id, first_wave=FIRST_WAVE, **only)
 
 
 def test_a_video_that_comes_too_late_joins_a_later_wave(world: World) -> None:

@@ -44,6 +44,8 @@ DONE: dict[str, Any] = {
         ({"not_admitted": 3, "target_images": 21}, "Mining", "OpeningWave"),
         ({"not_admitted": 3, "target_images": 20}, "Complete", "TargetReached"),
         ({"missing": 1}, "Mining", "Planning"),
+        ({"missing": 1, "failed": 1, "open_members": 1}, "Mining", "Planning"),
+        ({"missing": 1, "failed": 1}, "Stalled", "StageFailed"),
         ({"open_members": 1}, "Mining", "Planning"),
         ({"missing": 1, "failed": 1, "blocked_by": "dedup"}, "Stalled", "StageFailed"),
         ({"failed": 1, "blocked_by": "export"}, "Stalled", "StageFailed"),
