@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, text
 
 from data_miner import queue, telemetry
+from data_miner.catalog import garbage, workers
 from data_miner.pipeline import NAMES
 from data_miner.queue import Notifier
 from data_miner.settings import Settings
@@ -17,6 +18,7 @@ from data_miner_worker.housekeeping import Duty
 GAUGE_SECONDS = 15.0
 STORE_SWEEPS_PER_AGE = 24
 """The store is swept this often in the time that an orphan may live."""
+WORKER_ROW_SECONDS = 7 * 86400.0
 STATES = ("ready", "waiting", "running", "failed")
 
 log = telemetry.logger()
@@ -24,7 +26,7 @@ log = telemetry.logger()
 
 def database_duties(settings: Settings) -> Sequence[Duty]:
     """What keeps the queue right, most urgent first."""
-    return (Rescue(settings), Sweep(settings), Gauges())
+    return (Rescue(settings), Sweep(settings), Gauges(), ForgetWorkers())
 
 
 def store_duties(settings: Settings, store: Store) -> Sequence[Duty]:
@@ -126,6 +128,21 @@ class Gauges:
 
 
 @dataclass(slots=True)
+class ForgetWorkers:
+    """Removes the rows of workers that are long gone."""
+
+    name: str = "forget_workers"
+    every_seconds: float = 3600.0
+    after_outage_seconds: float = 60.0
+
+    def run(self, conn: Connection) -> None:
+        workers.forget(conn, older_than_seconds=WORKER_ROW_SECONDS)
+
+    def given_up(self) -> None:
+        """Nothing is told by this duty alone."""
+
+
+@dataclass(slots=True)
 class StoreSweep:
     """Removes the files of the store that no row names."""
 
@@ -140,13 +157,7 @@ class StoreSweep:
 
     def run(self, conn: Connection) -> None:
         def referenced(digests: Collection[str]) -> Collection[str]:
-            found = conn.scalars(
-                text(
-                    "SELECT DISTINCT sha256 FROM artifacts"
-                    " WHERE sha256 = ANY(:digests) AND deleted_at IS NULL"
-                ),
-                {"digests": list(digests)},
-            ).all()
+            found = garbage.referenced(conn, digests)
             conn.commit()  # no transaction stays open while files are looked at
             return found
 

@@ -6,7 +6,6 @@ more changes nothing: all writes about a task are fenced by (id, claim_seq).
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import time
@@ -18,6 +17,7 @@ from datetime import timedelta
 from sqlalchemy import Connection, Engine, text
 
 from data_miner import __version__, queue, telemetry
+from data_miner.catalog import workers
 from data_miner.catalog.assign import assign
 from data_miner.catalog.facts import InputGoneError, mark_gone
 from data_miner.catalog.record import record
@@ -30,22 +30,6 @@ from data_miner_worker.messages import Ended, Failure, Stopped
 from data_miner_worker.running import Order, Running
 
 log = telemetry.logger()
-
-_REGISTER = text("""
-    INSERT INTO workers (worker_id, host, pid, pool, stages, slots, version)
-    VALUES (:worker_id, :host, :pid, :pool, CAST(:stages AS jsonb), :slots, :version)
-    ON CONFLICT (worker_id) DO UPDATE SET
-        host = excluded.host, pid = excluded.pid, pool = excluded.pool, stages = excluded.stages,
-        slots = excluded.slots, version = excluded.version, drain = false, stopped_at = NULL,
-        started_at = dataminer_now(), seen_at = dataminer_now()
-""")
-
-_SEEN = text("""
-    UPDATE workers SET seen_at = dataminer_now() WHERE worker_id = :worker_id
-    RETURNING drain, disabled_at
-""")
-
-_SIGN_OFF = text("UPDATE workers SET stopped_at = dataminer_now() WHERE worker_id = :worker_id")
 
 _SUSPECTS = text("""
     SELECT EXISTS (
@@ -73,13 +57,6 @@ _CLAIM_ONE = text("""
 """)
 
 
-@dataclass(frozen=True, slots=True)
-class Orders:
-    """What operators have written on the worker's row."""
-
-    drain: bool = False
-
-
 @dataclass(slots=True)
 class Ledger:
     """The database as one worker sees it."""
@@ -103,30 +80,27 @@ class Ledger:
     def register(self, *, pool: str, slots: int) -> None:
         """Say that this worker is there."""
         with self._transaction() as conn:
-            conn.execute(
-                _REGISTER,
-                {
-                    "worker_id": self.worker_id,
-                    "host": socket.gethostname(),
-                    "pid": os.getpid(),
-                    "pool": pool,
-                    "stages": json.dumps(self.stages),
-                    "slots": slots,
-                    "version": __version__,
-                },
+            workers.register(
+                conn,
+                worker_id=self.worker_id,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                pool=pool,
+                stages=self.stages,
+                slots=slots,
+                version=__version__,
             )
 
-    def refresh_worker(self) -> Orders:
-        """Say that this worker is still there; what it is told in return."""
+    def refresh_worker(self) -> bool:
+        """Say that this worker is still there; whether it is told to go."""
         with self._transaction() as conn:
-            row = conn.execute(_SEEN, {"worker_id": self.worker_id}).one_or_none()
-        return Orders(drain=bool(row and (row.drain or row.disabled_at)))
+            return workers.seen(conn, self.worker_id)
 
     def sign_off(self) -> None:
         """Say that this worker has ended, if the database can be told."""
         try:
             with self._transaction() as conn:
-                conn.execute(_SIGN_OFF, {"worker_id": self.worker_id})
+                workers.stopped(conn, self.worker_id)
         except DatabaseAwayError as error:
             log.info("left_without_saying_so", error=str(error))
 

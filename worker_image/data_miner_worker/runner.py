@@ -144,8 +144,7 @@ class Worker:
         now = time.monotonic()
         if now < self._beat_at:
             return
-        orders = self.ledger.refresh_worker()
-        if orders.drain and self._stop_at is None:
+        if self.ledger.refresh_worker() and self._stop_at is None:
             self._stop_at = math.inf
             log.info("draining")
         moving = [run for run in self.pool.runs if run.order is not Order.FORGET]
