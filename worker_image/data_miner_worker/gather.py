@@ -10,12 +10,12 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from data_miner.stage import Artifact, Context, Fact
-from data_miner_worker import given
+from data_miner_worker import columns, given
 from data_miner_worker.dataset import Dataset, DatasetImage, Label, LeftOut
 from data_miner_worker.dedup import Status
 from data_miner_worker.links import alike_videos
 from data_miner_worker.splits import Division, Unit, divide
-from data_miner_worker.stages.detect import MERGED
+from data_miner_worker.stages.detect import EXAMINED, MERGED
 
 Key = tuple[str, int]
 """(video_id, frame): the one name of a frame within a project."""
@@ -152,16 +152,18 @@ def image_name(key: Key, artifact: Artifact) -> str:
 def _labels(context: Context, files: Mapping[Key, Artifact]) -> dict[Key, tuple[Label, ...]]:
     """Boxes of every image that was looked at; one that failed, or was not looked at, is absent."""
     found: dict[Key, tuple[Label, ...]] = {}
+    images: dict[str, list[tuple[Key, str]]] = defaultdict(list)
+    for key, image in files.items():
+        images[key[0]].append((key, image.sha256))
     for video_id, fact in given.by_video(given.every(context, "detect")).items():
+        table = given.table(context, fact, "detections")
+        examined = set(json.loads(columns.metadata(table)[EXAMINED]))
         boxes = defaultdict(list)
-        for row in given.table(context, fact, "detections").to_pylist():
+        for row in table.to_pylist():
             if row["detector"] == MERGED:
                 boxes[row["frame"]].append(_label(row))
-        failed = {one["frame"] for one in fact.facts.get("failed", ())}
         found |= {
-            key: tuple(boxes[key[1]])
-            for key in files
-            if key[0] == video_id and key[1] not in failed
+            key: tuple(boxes[key[1]]) for key, sha256 in images[video_id] if sha256 in examined
         }
         context.tick()
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
@@ -73,7 +74,7 @@ def _read(context: Context, fact: Fact, kind: str, reader: Callable[[Path], Valu
     path = context.fetch(found)
     try:
         return reader(path)
-    except (ValueError, EOFError, KeyError, pa.ArrowInvalid) as error:
+    except (ValueError, EOFError, KeyError, OSError, BadZipFile) as error:
         raise StageError(
             "input_corrupt", f"{fact.stage} {fact.subject}: {found.uri}: {error}"
         ) from error

@@ -65,10 +65,11 @@ def _to_folder(base: Path, digest: str, files: Mapping[str, Content], tick: Tick
         made.mkdir()
         try:
             _write_tree(made, files, tick)
-            _move_into_place(made, final)
+            _move_into_place(made, final, is_whole=lambda: _is_whole(final, digest, files))
         finally:
             shutil.rmtree(made, ignore_errors=True)
         _sync_folder(versions)
+    tick(1.0)  # who has lost the lease must not move the link back to an old version
     _point(base / "dataset", Path("versions") / final.name)
     return final
 
@@ -139,12 +140,19 @@ def _link_or_copy(source: Path, target: Path) -> None:
             os.fsync(writing.fileno())
 
 
-def _move_into_place(made: Path, final: Path) -> None:
-    """Give the finished folder its name; a damaged one of the same name makes room first."""
-    if final.exists():
-        final.rename(made.with_name(f"{made.name}-damaged"))
-    made.rename(final)
-    shutil.rmtree(made.with_name(f"{made.name}-damaged"), ignore_errors=True)
+def _move_into_place(made: Path, final: Path, is_whole: Callable[[], bool]) -> None:
+    """Give the finished folder its name, unless somebody else was faster; a damaged one goes."""
+    try:
+        made.rename(final)
+    except OSError:
+        if not final.is_dir():
+            raise
+        if is_whole():
+            return
+        damaged = made.with_name(f"{made.name}-damaged")
+        final.rename(damaged)
+        made.rename(final)
+        shutil.rmtree(damaged, ignore_errors=True)
 
 
 def _point(link: Path, target: Path) -> None:
@@ -182,6 +190,7 @@ def _to_bucket(base: str, digest: str, files: Mapping[str, Content], tick: Tick)
         manifest = files[MANIFEST]
         assert isinstance(manifest, bytes)
         fs.pipe_file(f"{folder}/{MANIFEST}", manifest)
+    tick(1.0)  # as above
     pointer = canonical_json({"digest": digest, "path": version}).encode()
     fs.pipe_file(f"{root}/latest.json", pointer)
     return f"{base}/{version}"

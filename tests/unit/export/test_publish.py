@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from data_miner.stage import StageError
+from data_miner.stage import StageError, StopRequested
+from data_miner_worker.publish import publish
 from support.versions import put, version
 
 
@@ -129,3 +131,33 @@ def test_a_crash_at_any_step_leaves_a_whole_dataset(tmp_path: Path) -> None:
         raise AssertionError("it never came to its end")
     assert seen == {"one", "two"}
     assert step > 15
+
+
+def test_two_that_publish_the_same_version_do_not_collide(tmp_path: Path) -> None:
+    """Four at once, again and again: all succeed, and one whole version is there."""
+    for number in range(5):
+        base = tmp_path / f"base{number}"
+        with ThreadPoolExecutor(4) as pool:
+            runs = [pool.submit(put, base, *version(tmp_path, "one")) for _ in range(4)]
+            places = {run.result() for run in runs}
+
+        assert len(places) == 1
+        assert text_of(base / "dataset") == "one"
+        assert len(list((base / "versions").iterdir())) == 1
+
+
+def test_who_has_lost_the_lease_does_not_move_the_link(tmp_path: Path) -> None:
+    """A run that is told to stop after its last file leaves the dataset where it was."""
+    base = tmp_path / "base"
+    put(base, *version(tmp_path, "one"))
+    digest, files = version(tmp_path, "two")
+    ticks = iter([*range(len(files))])
+
+    def tick(_: float) -> None:
+        if next(ticks, None) is None:
+            raise StopRequested
+
+    with pytest.raises(StopRequested):
+        publish(str(base), digest, files, tick)
+
+    assert text_of(base / "dataset") == "one"
