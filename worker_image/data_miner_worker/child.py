@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 from data_miner import telemetry
 from data_miner.stage import Done, Later, Outcome, Skip, StageError, StopRequested
 from data_miner.storage import open_store
+from data_miner.storage.store import NO_ROOM
 from data_miner_worker.context import TaskContext
 from data_miner_worker.lookup import find_stage
 from data_miner_worker.messages import Begun, Ended, Failure, Hello, Run, Stop, Stopped
@@ -72,6 +73,8 @@ def run_task(run: Run, context: TaskContext, find: Callable[[str], Any] = find_s
     except MemoryError as error:
         return Failure("out_of_memory", f"memory ran out inside the stage: {_one_line(error)}")
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            return Failure("disk_full", f"{error.filename or 'scratch'}: {_one_line(error)}")
         log.exception("stage_failed_unexpectedly")
         return Failure("unexpected", f"{type(error).__name__}: {_one_line(error)}")
 
@@ -139,7 +142,8 @@ def serve(pipe: _Pipe, hello: Hello) -> None:
             )
             result = run_task(run, context)
         except OSError as error:
-            result = Failure("storage", f"scratch folder {run.scratch}: {_one_line(error)}")
+            name = "disk_full" if error.errno in NO_ROOM else "storage"
+            result = Failure(name, f"scratch folder {run.scratch}: {_one_line(error)}")
         shutil.rmtree(run.scratch, ignore_errors=True)
         counters = dict(context.counters) if context else {}
         missing = tuple(context.missing) if context else ()

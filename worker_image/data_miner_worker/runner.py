@@ -18,7 +18,7 @@ from pathlib import Path
 from data_miner import telemetry
 from data_miner.queue import Claimed
 from data_miner.settings import Settings
-from data_miner.stage import Assignment
+from data_miner.stage import Assignment, Later
 from data_miner_worker import signals
 from data_miner_worker.database import Backoff, DatabaseAwayError
 from data_miner_worker.ledger import Ledger
@@ -213,10 +213,16 @@ class Worker:
     def _start_one(self, task: Claimed) -> None:
         folder = self.scratch.task(task.id, task.claim_seq)
         assignment = self.ledger.assign(task)
-        if isinstance(assignment, Assignment):
-            self.pool.start(task, assignment, folder)
-        else:
+        if not isinstance(assignment, Assignment):
             self._over.append((_unstarted(task, folder), Ended(assignment)))
+            return
+        try:
+            self.pool.start(task, assignment, folder)
+        except OSError as error:  # no more processes or memory: the task is not to blame
+            reason = f"no_process: a task process cannot be started: {error.strerror}"
+            log.error("no_process", error=error.strerror)
+            put_off = Later(self.settings.backoff_seconds, reason)
+            self._over.append((_unstarted(task, folder), Ended(put_off)))
 
     def _not_started(self, tasks: Sequence[Claimed]) -> None:
         """The database went away between claim and start: hand back when it is there again."""

@@ -14,6 +14,8 @@ from data_miner.stage import Artifact, StageError
 Referenced = Callable[[Collection[str]], Collection[str]]
 """Asked with SHA-256 digests, answers those that some row names."""
 
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the system says when a disk, or a user's share of it, is full."""
 SWEEP_BATCH = 500
 """How many digests the sweeper asks about at once."""
 
@@ -78,7 +80,7 @@ def named_failures(what: str, *, missing: str = "storage") -> Iterator[None]:
 def failure(error: OSError, what: str, missing: str) -> StageError:
     """The StageError for an operating system's error: one line with what was tried."""
     reason = error.strerror or str(error) or type(error).__name__
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if error.errno in NO_ROOM:
         return StageError("disk_full", f"{what}: {reason}; make room, then the task runs again")
     name = missing if isinstance(error, FileNotFoundError) else "storage"
     return StageError(name, f"{what}: {reason}")
