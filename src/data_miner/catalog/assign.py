@@ -53,16 +53,12 @@ _HEADER = text("""
     WHERE p.project_id = :project_id
 """)
 
-_MEMBERS = text("""
+# A wave that all its members have left is still a wave.
+_SPAN = text("""
     SELECT pv.video_id, w.wave_id, w.n
-    FROM waves w JOIN project_videos pv ON pv.wave_id = w.wave_id
+    FROM waves w LEFT JOIN project_videos pv ON pv.wave_id = w.wave_id
     WHERE w.project_id = :project_id AND w.epoch = :epoch AND w.n <= :n
     ORDER BY w.n, pv.wave_position
-""")
-
-_WAVES = text("""
-    SELECT wave_id, n FROM waves
-    WHERE project_id = :project_id AND epoch = :epoch AND n <= :n ORDER BY n
 """)
 
 
@@ -90,28 +86,33 @@ class _Reader:
         return row
 
     @cached_property
-    def members(self) -> list[Row[Any]]:
-        """Videos of this wave and of those before it, in their order."""
-        return list(self.conn.execute(_MEMBERS, self._span))
-
-    @cached_property
-    def waves(self) -> list[Row[Any]]:
-        """This wave and those before it, in their order."""
-        return list(self.conn.execute(_WAVES, self._span))
-
-    @property
-    def _span(self) -> dict[str, Json]:
-        return {
+    def _span(self) -> list[Row[Any]]:
+        given = {
             "project_id": self.claimed.project_id,
             "epoch": self.header.epoch,
             "n": self.header.wave,
         }
+        return list(self.conn.execute(_SPAN, given))
+
+    @property
+    def members(self) -> list[Row[Any]]:
+        """Videos of this wave and of those before it, in their order."""
+        return [row for row in self._span if row.video_id is not None]
+
+    @property
+    def waves(self) -> dict[int, str]:
+        """Subjects of this wave and of those before it, by number, in their order."""
+        return {row.n: f"w{row.wave_id}" for row in self._span}
 
     def read(
         self, stages: Collection[str], subjects: Collection[str]
     ) -> dict[tuple[str, str], Found]:
-        """Results of the chain's recipes by (stage, subject), in one query."""
-        recipes = [self.chain[s].recipe_id for s in stages if s in self.chain]
+        """Results of the chain's recipes by (stage, subject), in two queries."""
+        recipes = {
+            recipe.recipe_id: recipe.params
+            for stage, recipe in self.chain.items()
+            if stage in stages
+        }
         found = facts.read(self.conn, recipes, subjects)
         return {(f.fact.stage, f.fact.subject): f for f in found}
 
@@ -162,7 +163,7 @@ def _dedup(reader: _Reader) -> Inputs:
     A member that was skipped, has failed or has kept nothing takes no part.
     """
     stages = [s for s in ("download", "extract", "filter", "dedup_embed") if s in reader.chain]
-    earlier = [f"w{w.wave_id}" for w in reader.waves if w.n < reader.header.wave]
+    earlier = [subject for n, subject in reader.waves.items() if n < reader.header.wave]
     found = reader.read([*stages, "dedup"], {*(m.video_id for m in reader.members), *earlier})
     inputs: dict[str, list[Fact]] = {stage: [] for stage in [*stages, "dedup"]}
     for member in reader.members:
@@ -190,7 +191,7 @@ def _export(reader: _Reader) -> Inputs:
     """All that the waves so far have made; a video without a result takes no part."""
     per_video = [s for s in _EXPORTED if s in reader.chain]
     per_wave_video = [s for s in ("cut", "detect") if s in reader.chain]
-    subjects = {f"w{w.wave_id}" for w in reader.waves}
+    subjects = set(reader.waves.values())
     for member in reader.members:
         subjects |= {member.video_id, f"w{member.wave_id}/{member.video_id}"}
     stages = [*per_video, "dedup", *per_wave_video, "export"]
@@ -207,10 +208,10 @@ def _export(reader: _Reader) -> Inputs:
             # Facts of a download or an extract are of use without their files.
             fact = got.fact if stage in _LIGHT else reader.whole(stage, subject, found)
             inputs[stage].append(_in_wave(fact, member.n))
-    for wave in reader.waves:
-        inputs["dedup"].append(reader.whole("dedup", f"w{wave.wave_id}", found))
-        before = found.get(("export", f"w{wave.wave_id}"))
-        if before is not None and wave.n < reader.header.wave:
+    for n, wave in reader.waves.items():
+        inputs["dedup"].append(reader.whole("dedup", wave, found))
+        before = found.get(("export", wave))
+        if before is not None and n < reader.header.wave:
             inputs["export"] = [before.fact]
     told = report.facts(reader.conn, reader.claimed.project_id)
     inputs["report"] = [

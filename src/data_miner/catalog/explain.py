@@ -90,7 +90,8 @@ def _use(conn: Connection, member: Row[Any], frame: int, name: str, read: Read) 
     recipes = {r.stage: r for r in conn.execute(_RECIPES, {"project_id": member.project_id})}
     wave = f"w{member.wave_id}"
     own = f"{wave}/{member.video_id}"
-    found = facts.read(conn, [r.recipe_id for r in recipes.values()], {member.video_id, wave, own})
+    params = {r.recipe_id: r.params for r in recipes.values()}
+    found = facts.read(conn, params, {member.video_id, wave, own})
     by_stage = {f.fact.stage: f for f in found if f.fact.stage != "export"}
     files = _Files(by_stage, read)
 
@@ -219,7 +220,7 @@ def _versions(
 ) -> tuple[tuple[Version, ...], str | None, str | None]:
     """The versions with the image, newest first; its split there; why the newest leaves it out."""
     rows = conn.execute(_DATASETS, {"project_id": member.project_id, "most": _MANIFESTS}).all()
-    found = facts.read(conn, {r.recipe_id for r in rows}, {r.subject for r in rows})
+    found = facts.read(conn, {r.recipe_id: {} for r in rows}, {r.subject for r in rows})
     by_key = {f.key: f.fact for f in found}
     versions, split, left_out = [], None, None
     for place, row in enumerate(rows):

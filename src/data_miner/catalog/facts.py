@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Row, text
+from sqlalchemy import Connection, Row, text
 
 from data_miner.stage import Artifact, Fact, Json
 
@@ -56,38 +56,32 @@ _CHAIN = text("""
     SELECT recipe_id, stage, params, reuse_key FROM chain
 """)
 
-# Files of an older generation were replaced, so only the newest one says whether anything is lost.
-_FACTS = """
-    SELECT r.recipe_id, r.subject, r.stage, r.video_id, r.facts, r.frames, c.params, w.n AS wave,
-           r.gone_at IS NOT NULL OR coalesce(a.lost, false) AS gone,
-           coalesce(a.files, '[]') AS files
+_RESULTS = """
+    SELECT r.recipe_id, r.subject, r.stage, r.video_id, r.facts, r.frames, w.n AS wave,
+           r.gone_at IS NOT NULL AS gone
     FROM results r
     JOIN recipes c USING (recipe_id)
     LEFT JOIN waves w ON w.wave_id = r.wave_id
-    LEFT JOIN LATERAL (
-        SELECT bool_or(f.deleted_at IS NOT NULL) AS lost,
-               jsonb_agg(jsonb_build_object(
-                   'kind', f.kind, 'uri', f.uri, 'bytes', f.bytes, 'sha256', f.sha256,
-                   'media', f.media) ORDER BY f.position) FILTER (WHERE f.deleted_at IS NULL)
-               AS files
-        FROM artifacts f
-        WHERE f.recipe_id = r.recipe_id AND f.subject = r.subject
-          AND f.generation = (SELECT max(g.generation) FROM artifacts g
-                              WHERE g.recipe_id = r.recipe_id AND g.subject = r.subject)
-    ) a ON true
     WHERE r.outcome = 'done' AND {which}
     ORDER BY {order}
 """
 
 _BY_KEY = text(
-    _FACTS.format(
+    _RESULTS.format(
         which="r.recipe_id = ANY(:recipes) AND r.subject = ANY(:subjects)",
         order="r.recipe_id, r.subject",
     )
 )
 
+_FILES = text("""
+    SELECT recipe_id, subject, kind, uri, bytes, sha256, media, generation,
+           deleted_at IS NOT NULL AS deleted
+    FROM artifacts WHERE recipe_id = ANY(:recipes) AND subject = ANY(:subjects)
+    ORDER BY recipe_id, subject, position
+""")
+
 _LENDING = text(
-    _FACTS.format(
+    _RESULTS.format(
         which="r.video_id = :video_id AND r.stage = :stage AND c.reuse_key = :reuse_key"
         " AND (r.recipe_id, r.subject) <> (:recipe_id, :subject)",
         order="r.finished_at DESC, r.recipe_id DESC, r.subject LIMIT 16",
@@ -96,7 +90,7 @@ _LENDING = text(
 
 # A taller picture serves a smaller wish; one more that is too large in bytes does not.
 _SATISFYING = text(
-    _FACTS.format(
+    _RESULTS.format(
         which="r.video_id = :video_id AND r.stage = 'download' AND r.recipe_id <> :recipe_id"
         " AND (c.params -> 'credential') IS NOT DISTINCT FROM"
         "     (SELECT params -> 'credential' FROM recipes WHERE recipe_id = :recipe_id)"
@@ -113,12 +107,17 @@ def chain(conn: Connection, recipe_id: int) -> dict[str, Recipe]:
     return {row.stage: Recipe(*row) for row in rows}
 
 
-def read(conn: Connection, recipes: Collection[int], subjects: Collection[str]) -> list[Found]:
-    """What there is of every given recipe on every given subject; skipped work is left out."""
+def read(
+    conn: Connection, recipes: Mapping[int, Mapping[str, Json]], subjects: Collection[str]
+) -> list[Found]:
+    """What there is of every given recipe on every given subject; skipped work is left out.
+
+    `recipes` holds parameters by recipe id. Two queries.
+    """
     if not recipes or not subjects:
         return []
     given = {"recipes": sorted(recipes), "subjects": sorted(subjects)}
-    return [_found(row) for row in conn.execute(_BY_KEY, given)]
+    return _found(conn, conn.execute(_BY_KEY, given).all(), recipes)
 
 
 def lending(conn: Connection, recipe: Recipe, subject: str, video_id: str) -> tuple[Fact, ...]:
@@ -130,12 +129,13 @@ def lending(conn: Connection, recipe: Recipe, subject: str, video_id: str) -> tu
         "recipe_id": recipe.recipe_id,
         "subject": subject,
     }
-    return _whole(conn.execute(_LENDING, given))
+    return _whole(conn, conn.execute(_LENDING, given).all())
 
 
 def satisfying(conn: Connection, recipe: Recipe, video_id: str) -> tuple[Fact, ...]:
     """Downloads of other recipes that are at least as tall as `recipe` wants, least tall first."""
-    facts = _whole(conn.execute(_SATISFYING, {"video_id": video_id, "recipe_id": recipe.recipe_id}))
+    given = {"video_id": video_id, "recipe_id": recipe.recipe_id}
+    facts = _whole(conn, conn.execute(_SATISFYING, given).all())
     most = recipe.params.get("max_bytes")
     return tuple(f for f in facts if most is None or all(a.bytes <= most for a in f.artifacts))
 
@@ -155,25 +155,56 @@ def mark_gone(conn: Connection, keys: Collection[Key]) -> int:
     return marked
 
 
-def _whole(rows: CursorResult[Any]) -> tuple[Fact, ...]:
-    found = [_found(row) for row in rows]
+def _whole(conn: Connection, rows: Sequence[Row[Any]]) -> tuple[Fact, ...]:
+    """The rows whose files are there."""
+    if not rows:
+        return ()
+    recipes = sorted({row.recipe_id for row in rows})
+    params = {r.recipe_id: r.params for r in conn.execute(_PARAMS, {"recipes": recipes})}
+    found = _found(conn, rows, params)
     return tuple(f.fact for f in found if not f.gone and f.fact.artifacts)
 
 
-def _found(row: Row[Any]) -> Found:
+_PARAMS = text("SELECT recipe_id, params FROM recipes WHERE recipe_id = ANY(:recipes)")
+
+
+def _found(
+    conn: Connection, rows: Sequence[Row[Any]], recipes: Mapping[int, Mapping[str, Json]]
+) -> list[Found]:
+    given = {
+        "recipes": sorted({row.recipe_id for row in rows}),
+        "subjects": sorted({row.subject for row in rows}),
+    }
+    files: dict[Key, list[Row[Any]]] = {}
+    for file in conn.execute(_FILES, given) if rows else ():
+        files.setdefault((file.recipe_id, file.subject), []).append(file)
+    return [
+        _one(row, files.get((row.recipe_id, row.subject), ()), recipes[row.recipe_id])
+        for row in rows
+    ]
+
+
+def _one(row: Row[Any], files: Sequence[Row[Any]], params: Mapping[str, Json]) -> Found:
+    # Files of an older generation were replaced: only the newest says whether anything is lost.
+    newest = max((f.generation for f in files), default=0)
+    present = [f for f in files if f.generation == newest]
     facts = dict(row.facts)
     if row.frames is not None:
         facts["frames"] = row.frames
     return Found(
         key=(row.recipe_id, row.subject),
-        gone=row.gone,
+        gone=row.gone or any(f.deleted for f in present),
         fact=Fact(
             stage=row.stage,
             subject=row.subject,
             video_id=row.video_id,
             facts=facts,
-            artifacts=tuple(Artifact(**file) for file in row.files),
+            artifacts=tuple(
+                Artifact(f.kind, f.uri, f.bytes, f.sha256, f.media)
+                for f in present
+                if not f.deleted
+            ),
             wave=row.wave,
-            params=row.params,
+            params=params,
         ),
     )
