@@ -104,6 +104,12 @@ class Dataset:
         return {split: len(self.of_split(split)) for split in SPLITS}
 
     @property
+    def empty_splits(self) -> tuple[str, ...]:
+        """Splits that were to have a share and have no image: too few videos are unlike."""
+        sizes, shares = self.split_sizes, self.spec.get("splits", {})
+        return tuple(split for split in SPLITS if shares.get(split) and not sizes[split])
+
+    @property
     def boxes(self) -> int:
         """All boxes."""
         return sum(len(image.labels or ()) for image in self.images)

@@ -32,6 +32,7 @@ CONTENT = Content(
     box_count=1,
     bytes=123456,
     splits={"train": 1, "val": 1, "test": 0},
+    empty_splits=("test",),
     boxes_by_class={"door": {"train": 1}},
     steps=(Step("found", 10, "videos"), Step("looked at", 100, "frames")),
     rejected={"positive": 40, "junk_margin": 1},
@@ -142,6 +143,7 @@ def test_everything_that_is_asked_for_is_there() -> None:
         "detect failed",
         "2 GB",  # 4 GB for two images
         "A title",
+        "No images for test",
     ):
         assert words in text, words
     cluster = html[html.index('class="cluster"') :]

@@ -38,6 +38,9 @@ def _split_table(dataset: Dataset) -> str:
     lines = ["| split | images |", "|---|---:|"]
     lines += [f"| {split} | {count(number)} |" for split, number in dataset.split_sizes.items()]
     lines.append("\nVideos that look alike, or were uploaded together, are never divided.")
+    if dataset.empty_splits:
+        empty = " and ".join(dataset.empty_splits)
+        lines.append(f"So {empty} stayed empty: there were too few videos that are unlike.")
     return "\n".join(lines)
 
 

@@ -71,6 +71,7 @@ def collect(
         box_count=dataset.boxes,
         bytes=sum(image.bytes for image in dataset.images),
         splits=dataset.split_sizes,
+        empty_splits=dataset.empty_splits,
         boxes_by_class=_boxes_by_class(dataset),
         steps=_steps(gathered, told, scores),
         rejected={reason: n for reason, n in scores.reasons.most_common() if reason != "kept"},

@@ -124,6 +124,8 @@ class Content:
     box_count: int
     bytes: int
     splits: Mapping[str, int]
+    empty_splits: tuple[str, ...]
+    """Those that were to have images and have none."""
     boxes_by_class: Mapping[str, Mapping[str, int]]
     """By class, then split."""
     steps: tuple[Step, ...]

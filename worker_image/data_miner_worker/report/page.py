@@ -73,12 +73,12 @@ def _header(content: Content, links: Markup) -> Markup:
             *(tag("div", tag("b", big), tag("span", label), class_="tile") for big, label in tiles),
             class_="tiles",
         ),
-        _split_bar(content.splits),
+        _split_bar(content.splits, content.empty_splits),
         links,
     )
 
 
-def _split_bar(splits: Mapping[str, int]) -> Markup:
+def _split_bar(splits: Mapping[str, int], empty: tuple[str, ...]) -> Markup:
     total = sum(splits.values())
     there = [(name, number) for name, number in splits.items() if number]
     bar = [
@@ -92,7 +92,15 @@ def _split_bar(splits: Mapping[str, int]) -> Markup:
         )
         for name, number in splits.items()
     ]
-    return join([tag("div", *bar, class_="splitbar"), tag("div", *key, class_="key")])
+    why = empty and tag(
+        "p",
+        f"No images for {' and '.join(empty)}: videos that look alike are never divided, "
+        "and there were too few that do not.",
+        class_="quiet",
+        style="margin-top:10px",
+    )
+    bar_and_key = [tag("div", *bar, class_="splitbar"), tag("div", *key, class_="key")]
+    return join([*bar_and_key, why or None])
 
 
 def _funnel(content: Content) -> Markup:
