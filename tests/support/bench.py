@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -34,8 +34,12 @@ class Bench:
     folder: Path
     empty_database: str
     """URL of a database without tables."""
+    new_product: Callable[[str], Product]
+    """The program on an empty home and an empty database."""
     good: Path = field(init=False)
     """A folder with two clips that show stars."""
+    own: Product | None = None
+    """The program on a home and database of its own, where a row may not share them."""
 
     def __post_init__(self) -> None:
         self.good = self.folder / "good"
@@ -68,6 +72,11 @@ class Bench:
         """A source of files."""
         return f"files: {{uri: '{str(uri).replace(chr(39), chr(39) * 2)}'}}"
 
+    def half(self, what: tuple[str, float, float]) -> bytes:
+        """The first half of a piece of the demo's clips, as a broken copy leaves it."""
+        content = clips.piece(what, self.folder)
+        return content[: len(content) // 2]
+
     def with_files(self, name: str, **contents: bytes) -> str:
         """A source of files with these contents: ``notes_mp4`` is the name ``notes.mp4``."""
         folder = self.folder / name
@@ -91,7 +100,7 @@ class Bench:
 
     def status(self, name: str) -> Any:
         """What `status` says about a project."""
-        finished = self.product.do("status", name, "--json")
+        finished = (self.own or self.product).do("status", name, "--json")
         assert finished.code == 0, finished.err
         return finished.json[0]
 

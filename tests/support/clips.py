@@ -18,6 +18,8 @@ OTHER_RING = ("harbour.webm", 14.0, 16.0)
 OTHER_STAR = ("harbour.webm", 18.0, 20.0)
 THIRD_STAR = ("harbour.webm", 6.0, 8.0)
 THIRD_RING = ("harbour.webm", 20.0, 22.0)
+LONG = ("harbour.webm", 14.0, 22.0)
+"""An orange ring, a purple diamond, a white star, a blue ring."""
 
 
 def cut(piece: tuple[str, float, float], target: Path) -> Path:
@@ -50,14 +52,8 @@ def piece(what: tuple[str, float, float], folder: Path) -> bytes:
     return content
 
 
-def half_of(path: Path) -> bytes:
-    """The first half of a file, as a broken copy leaves it."""
-    content = path.read_bytes()
-    return content[: len(content) // 2]
-
-
 def sound_only() -> bytes:
-    """A WAV file with a second of a tone."""
+    """A second of a tone and no picture, which is a WAV file whatever its name says."""
     out = io.BytesIO()
     with wave.open(out, "wb") as file:
         file.setnchannels(1)

@@ -52,6 +52,10 @@ _SKIPPED = query("""
         SELECT m.stage, m.subject, r.reason
         FROM mine m JOIN results r USING (recipe_id, subject) WHERE r.outcome = 'skipped'
         UNION ALL
+        SELECT m.stage, m.subject, 'Partial: ' || (r.facts ->> 'partial')
+        FROM mine m JOIN results r USING (recipe_id, subject)
+        WHERE m.stage = 'extract' AND r.facts ->> 'partial' IS NOT NULL
+        UNION ALL
         SELECT 'select', pv.video_id, pv.skip_reason
         FROM own JOIN project_sources s
             ON own.stage = 'discover' AND s.recipe_id = own.recipe_id
@@ -73,7 +77,7 @@ def failures(conn: Connection, project_id: int) -> Sequence[Failure]:
 
 
 def put_off(conn: Connection, project_id: int) -> Sequence[Failure]:
-    """What is tried again later, and why: a full disk, a site that wants a rest, a first failure."""
+    """What is tried again later, and why: a full disk, a site's wish, a first failure."""
     return _by_class(conn, project_id, "waiting")
 
 
@@ -86,7 +90,10 @@ def _by_class(conn: Connection, project_id: int, state: str) -> Sequence[Failure
 
 
 def skipped(conn: Connection, project_id: int) -> Sequence[Skipped]:
-    """What was left out, most frequent first; stage ``select`` is what `select` left out."""
+    """What was left out, most frequent first; stage ``select`` is what `select` left out.
+
+    A file that is cut off or damaged counts with what could not be read of it, as ``Partial``.
+    """
     return tuple(Skipped(*row) for row in conn.execute(_SKIPPED, {"project_id": project_id}))
 
 

@@ -108,7 +108,8 @@ class _Lines:
     def __call__(self, state: Progress) -> None:
         self.put_off(state)
         line = "  ".join(
-            f"{s.stage} {s.done + s.skipped}/{s.total}" + (f" ({s.failed} failed)" if s.failed else "")
+            f"{s.stage} {s.done + s.skipped}/{s.total}"
+            + (f" ({s.failed} failed)" if s.failed else "")
             for s in state.stages
             if s.total
         )
@@ -138,13 +139,16 @@ def summary(state: Progress, settings: Settings, *, worked: bool) -> None:
     for failure in state.failures:
         console.print(
             Text(
-                f"{failure.count} × {failure.stage} {failure.error_class}: {failure.error}", "red"
+                f"{failure.count}x {failure.stage} {failure.error_class}: {failure.error}", "red"
             ),
             soft_wrap=True,
         )
-    for left_out in state.skipped:
+    for part in state.skipped:
         console.print(
-            Text(f"{left_out.count} × {left_out.stage} skipped: {left_out.message}", "yellow"),
+            Text(
+                f"{part.count}x {part.stage} skipped: {part.subject}: {part.message}",
+                "yellow",
+            ),
             soft_wrap=True,
         )
     if state.dataset is not None and state.phase.name == "Complete":

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from data_miner.stage import Artifact, Context, Done, Outcome
+from data_miner.stage import Artifact, Context, Done, Outcome, StageError
 from data_miner_worker import given, media
 from data_miner_worker.download import Instead, Limits, copying, direct, socket_timeout_seconds
 from data_miner_worker.download.credentials import cookies
@@ -36,7 +36,10 @@ class Download:
         except Instead as instead:
             return instead.outcome
         size = fetched.path.stat().st_size
-        path, probe = _with_usable_times(context, fetched.path)
+        try:
+            path, probe = _with_usable_times(context, fetched.path)
+        except StageError as error:
+            raise _about_the_video(error, context, fetched.path) from error
         named = path.rename(context.scratch / f"source.{_suffix(probe.container)}")
         source = context.publish(named, "source", probe.facts())
         context.count("downloads")
@@ -46,6 +49,15 @@ class Download:
             facts=_facts(source, size),
             records={"video": {"title": fetched.title, "metadata": dict(fetched.metadata)}},
         )
+
+
+def _about_the_video(error: StageError, context: Context, path: Path) -> StageError:
+    """The same failure under the name that the user knows: where the video comes from."""
+    video = context.assignment.video
+    if video is None:
+        return error
+    said = str(error).removeprefix(f"{path.name}: ")
+    return StageError(error.error_class, f"{video.url}: {said}", permanent=error.permanent)
 
 
 def _facts(source: Artifact, size: int) -> dict[str, Any]:
