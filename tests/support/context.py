@@ -24,6 +24,7 @@ class StageContext:
     assignment: Assignment
     credential: Mapping[str, Path] = field(default_factory=dict)
     model_stores: Sequence[Path] = ()
+    provider: str = "cpu"
     stop_after_ticks: int | None = None
     """Raise StopRequested at the tick after so many, as a worker that stops does."""
 

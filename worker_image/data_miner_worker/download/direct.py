@@ -160,6 +160,9 @@ def read_cookies(path: Path) -> MozillaCookieJar:
             f"{path.name}: this is no file of cookies in Netscape's format",
             permanent=True,
         ) from error
+    for cookie in jar:
+        if cookie.expires == 0:  # how exporters write "until the browser closes"
+            cookie.expires, cookie.discard = None, True
     return jar
 
 
