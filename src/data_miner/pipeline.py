@@ -63,7 +63,7 @@ POOLS: Final[dict[str, tuple[str, ...]]] = {
 
 
 def upstream(stage: str, present: frozenset[str]) -> str | None:
-    """The stage that `stage` follows in a project that has the stages `present`; None for the first.
+    """The stage that `stage` follows in a project with the stages `present`; None for the first.
 
     Raises KeyError for a name that is no stage.
     """

@@ -20,7 +20,7 @@ PREFIX = "DATA_MINER_"
 class Settings:
     """Every field is set by ``DATA_MINER_<NAME>``; times are seconds."""
 
-    home: Path = Path("~/.data-miner").expanduser()
+    home: Path = Path("~/.data-miner")
     """Folder of a laptop's installation: database, store, datasets, logs."""
     database_url: str = ""
     """PostgreSQL to use instead of the embedded one; empty starts the embedded one in `home`."""
@@ -58,7 +58,7 @@ class Settings:
     orphan_seconds: float = 86400
     """Age after which a file in the store that no row names is removed."""
     task_memory_mb: int = 4096
-    """A task's process that holds more than this is killed, class ``out_of_memory``; 0 is no limit."""
+    """A task's process that holds more is killed, class ``out_of_memory``; 0 is no limit."""
     tasks_per_child: int = 50
     """A task process is replaced after this many tasks."""
     first_wave: int = 8
@@ -68,7 +68,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """Read ``DATA_MINER_*``. Raises SpecError naming the variable, its value and what is allowed."""
+        """Read ``DATA_MINER_*``. Raises SpecError naming the variable and what is allowed."""
         source = os.environ if environ is None else environ
         values: dict[str, object] = {}
         for item in fields(cls):

@@ -20,7 +20,7 @@ class Artifact:
     """An immutable file in the store, named by its content."""
 
     kind: str
-    """What it is to the stages: ``source``, ``index``, ``render:<key>``, ``vectors``, ``image`` …"""
+    """What it is to stages: ``source``, ``index``, ``render:<key>``, ``vectors``, ``image`` …"""
     uri: str
     bytes: int
     sha256: str
@@ -44,7 +44,7 @@ class Fact:
     """Parameters of the recipe that made it."""
 
     def artifact(self, kind: str) -> Artifact:
-        """The only artifact of this kind. Raises LookupError when there is none or more than one."""
+        """The only artifact of this kind. Raises LookupError unless there is exactly one."""
         found = [a for a in self.artifacts if a.kind == kind]
         if len(found) != 1:
             raise LookupError(f"{self.stage} {self.subject}: {len(found)} artifacts of kind {kind}")
@@ -100,7 +100,7 @@ class Done:
 
     artifacts: tuple[Artifact, ...] = ()
     facts: Mapping[str, Json] = field(default_factory=dict)
-    """Small and JSON: ``frames`` (how many the stage yields, int) is read by the planner and views."""
+    """Small and JSON; ``frames`` (how many the stage yields) is read by planner and views."""
     records: Mapping[str, Json] = field(default_factory=dict)
     """Rows for the catalogue, by the name of the recorder (catalog/record.py): discover's
     ``videos``, download's ``video``, export's ``dataset``. Not kept with the result."""
@@ -142,11 +142,11 @@ class StageError(Exception):
         return (_rebuild, (self.error_class, str(self), self.permanent))
 
 
-def _rebuild(error_class: str, message: str, permanent: bool) -> StageError:  # noqa: FBT001
+def _rebuild(error_class: str, message: str, permanent: bool) -> StageError:
     return StageError(error_class, message, permanent=permanent)
 
 
-class StopRequested(BaseException):  # noqa: N818
+class StopRequested(BaseException):
     """Raised out of `tick` when the lease is lost, the task cancelled or the worker stops.
 
     Derived from BaseException so that no stage swallows it by accident.
@@ -172,9 +172,7 @@ class Context(Protocol):
         Raises StageError("input_missing") when the store has lost it.
         """
 
-    def publish(
-        self, path: Path, kind: str, media: Mapping[str, Json] | None = None
-    ) -> Artifact:
+    def publish(self, path: Path, kind: str, media: Mapping[str, Json] | None = None) -> Artifact:
         """Store a file under its content's name, durably. The same content twice is stored once.
 
         Raises StageError("disk_full"), StageError("storage").

@@ -7,7 +7,6 @@ ends with that whole group when its worker is gone.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import queue
@@ -26,9 +25,8 @@ from data_miner.storage.store import NO_ROOM
 from data_miner_worker.context import TaskContext
 from data_miner_worker.lookup import find_stage
 from data_miner_worker.messages import Begun, Ended, Failure, Hello, Run, Stop, Stopped
+from data_miner_worker.parent import signal_when_parent_ends
 from data_miner_worker.usage import Meter
-
-_PR_SET_PDEATHSIG = 1
 
 
 class _Pipe:
@@ -104,8 +102,7 @@ def die_with_worker() -> None:
     """Have the kernel say when the worker is gone, in case the listening thread cannot run."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: end_group())
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    signal_when_parent_ends(signal.SIGTERM)
 
 
 def main(descriptor: int) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 
 from data_miner import telemetry
 from data_miner.db.engine import engine_for
-from data_miner.db.migrate import check_revision
+from data_miner.db.revision import check_revision
 from data_miner.errors import SpecError, StorageError
 from data_miner.pipeline import NAMES, POOLS
 from data_miner.postgres import embedded
@@ -29,6 +29,7 @@ from data_miner_worker.housekeeping import DATABASE_LOCK, STORE_LOCK, Housekeepe
 from data_miner_worker.ledger import Ledger
 from data_miner_worker.listener import Listener
 from data_miner_worker.liveness import Liveness
+from data_miner_worker.parent import end_with_parent
 from data_miner_worker.pool import Pool
 from data_miner_worker.runner import Worker
 from data_miner_worker.scratch import base_folder, take_scratch
@@ -72,6 +73,7 @@ def worker(
     The first SIGTERM lets running tasks finish for DATA_MINER_GRACE_SECONDS and hands the others
     back; a second one hands all back at once. No attempt is counted for either.
     """
+    end_with_parent(os.environ)
     telemetry.configure_logging()
     settings = Settings.from_environment()
     if home is not None:

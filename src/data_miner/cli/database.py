@@ -11,7 +11,6 @@ from rich.table import Table
 from data_miner.catalog import workers as catalogue
 from data_miner.cli import options
 from data_miner.cli.words import duration
-from data_miner.db.migrate import upgrade
 from data_miner.local.home import prepare
 from data_miner.postgres.server import embedded
 
@@ -24,6 +23,9 @@ def db_upgrade(
     revision: Annotated[str, typer.Option(help="Revision to go to.")] = "head",
 ) -> None:
     """Bring the schema to this program's revision; safe to run twice and by two at once."""
+    # Only this command needs Alembic, which takes long to import.
+    from data_miner.db.migrate import upgrade  # noqa: PLC0415
+
     settings = options.settings(home)
     if settings.database_url:
         reached = upgrade(settings.database_url, revision)
@@ -55,9 +57,3 @@ def workers(home: options.Home = None, as_json: options.AsJson = False) -> None:
             ", ".join(f"{task.stage} {task.subject}" for task in worker.tasks),
         )
     Console().print(table)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command()(workers)
-    app.add_typer(db, name="db")

@@ -138,9 +138,7 @@ def summary(state: Progress, settings: Settings, *, worked: bool) -> None:
         )
     for failure in state.failures:
         console.print(
-            Text(
-                f"{failure.count}x {failure.stage} {failure.error_class}: {failure.error}", "red"
-            ),
+            Text(f"{failure.count}x {failure.stage} {failure.error_class}: {failure.error}", "red"),
             soft_wrap=True,
         )
     for part in state.skipped:

@@ -1,57 +1,104 @@
-"""The program `data-miner`: its commands, and what a person sees when one fails."""
+"""The program `data-miner`: its commands, and what a person sees when one fails.
+
+A command's module is imported when the command is used: `status` must not wait for what only
+`run` needs.
+"""
 
 from __future__ import annotations
 
 import errno
+import importlib
 import sys
+from collections.abc import Callable
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, Final
 
 import typer
 from typer.core import TyperGroup
 
 from data_miner import __version__
-from data_miner.cli import database, projects, running
 from data_miner.errors import DataMinerError, StorageError
 
-EXIT_INTERRUPTED = 130
-COMMANDS_GROUP = "data_miner.commands"
+EXIT_INTERRUPTED: Final = 130
+COMMANDS_GROUP: Final = "data_miner.commands"
+COMMANDS: Final[dict[str, str]] = {
+    "demo": "data_miner.cli.running:demo",
+    "run": "data_miner.cli.running:run",
+    "plan": "data_miner.cli.projects:plan",
+    "apply": "data_miner.cli.projects:apply",
+    "status": "data_miner.cli.projects:status",
+    "explain": "data_miner.cli.explaining:explain",
+    "pause": "data_miner.cli.life:pause",
+    "resume": "data_miner.cli.life:resume",
+    "cancel": "data_miner.cli.life:cancel",
+    "retry": "data_miner.cli.life:retry",
+    "delete": "data_miner.cli.life:delete",
+    "workers": "data_miner.cli.database:workers",
+    "db": "data_miner.cli.database:db",
+}
+"""In the order in which a newcomer meets them; those of other packages follow."""
 
 
-class _InOrder(TyperGroup):
-    """Lists the commands in the order in which a newcomer meets them."""
+class _Lazy(TyperGroup):
+    """Knows the commands by name, and loads one when it is asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         del ctx
-        return list(self.commands)
+        others = sorted(point.name for point in entry_points(group=COMMANDS_GROUP))
+        return [*COMMANDS, *others]
 
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        del ctx
+        loaded = _load(cmd_name)
+        if loaded is None:
+            return None
+        if isinstance(loaded, typer.Typer):
+            group = typer.main.get_group(loaded)
+            group.name = cmd_name
+            return group
+        app = typer.Typer(**_STYLE)
+        app.command(cmd_name, context_settings=_STYLE["context_settings"])(loaded)
+        return typer.main.get_command(app)
+
+
+def _load(name: str) -> Callable[..., Any] | typer.Typer | None:
+    if name in COMMANDS:
+        module, _, attribute = COMMANDS[name].partition(":")
+        return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
+    points = [p for p in entry_points(group=COMMANDS_GROUP) if p.name == name]
+    return points[0].load() if points else None
+
+
+_STYLE: Final[dict[str, Any]] = {
+    "pretty_exceptions_enable": False,
+    "add_completion": False,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
 
 app = typer.Typer(
     name="data-miner",
-    cls=_InOrder,
+    cls=_Lazy,
     help="Mine image datasets out of video: one YAML in, a labelled dataset out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
-@app.command(hidden=True)
-def version() -> None:
-    """Print the version."""
-    typer.echo(__version__)
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
 
 
-running.register(app)
-projects.register(app)
-database.register(app)
-for _point in sorted(entry_points(group=COMMANDS_GROUP), key=lambda p: p.name):
-    _command = _point.load()
-    if isinstance(_command, typer.Typer):
-        app.add_typer(_command, name=_point.name)
-    else:
-        app.command(_point.name)(_command)
+@app.callback()
+def options(
+    version: bool = typer.Option(
+        False, "--version", callback=_say_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Mine image datasets out of video: one YAML in, a labelled dataset out."""
+    del version
 
 
 def main() -> None:

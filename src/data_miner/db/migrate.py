@@ -1,4 +1,4 @@
-"""Brings a database to this program's schema, and refuses to work on any other."""
+"""Brings a database to this program's schema."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
 from data_miner.db.engine import engine_for, place, unreachable
+from data_miner.db.revision import found_revision
 from data_miner.errors import DatabaseError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -38,29 +38,6 @@ def upgrade(url: str, revision: str = "head") -> str:
 def downgrade(url: str, revision: str) -> str:
     """Go back to `revision` (``base`` is an empty database); returns the revision it then has."""
     return _run(url, lambda config: command.downgrade(config, revision))
-
-
-def check_revision(engine: Engine) -> None:
-    """Raise DatabaseError, naming what mends it, unless the schema is this program's."""
-    try:
-        with engine.connect() as connection:
-            found = _revision(connection)
-    except OperationalError as error:
-        raise unreachable(engine.url, error) from None
-    wanted = head()
-    if found == wanted:
-        return
-    where = f"the database {place(engine.url)}"
-    if found is None:
-        raise DatabaseError(f"{where} has no schema yet: run `data-miner db upgrade`")
-    if not _known(found):
-        raise DatabaseError(
-            f"{where} has schema {found}, newer than this program's {wanted}:"
-            " install the data-miner that made it"
-        )
-    raise DatabaseError(
-        f"{where} has schema {found}, this program needs {wanted}: run `data-miner db upgrade`"
-    )
 
 
 def head() -> str:
@@ -87,7 +64,7 @@ def _run(url: str, action: Callable[[Config], object]) -> str:
             with ONE_AT_A_TIME:
                 action(config)
             connection.commit()
-            return _revision(connection) or "base"
+            return found_revision(connection) or "base"
     except OperationalError as error:
         raise unreachable(url, error) from None
     except CommandError as error:
@@ -103,14 +80,6 @@ def _refuse_old(connection: Connection, url: str) -> None:
             f"PostgreSQL {version} at {place(url)} is too old: {OLDEST_SERVER} or newer is needed"
         )
     connection.rollback()
-
-
-def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
-
-
-def _known(revision: str) -> bool:
-    return any(script.revision == revision for script in _scripts().walk_revisions())
 
 
 def _scripts() -> ScriptDirectory:

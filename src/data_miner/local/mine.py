@@ -29,9 +29,7 @@ LOOK_SECONDS = 0.4
 Observer = Callable[[Progress], None]
 
 
-def apply(
-    engine: Engine, settings: Settings, project: MiningProject, folder: Path
-) -> Applied:
+def apply(engine: Engine, settings: Settings, project: MiningProject, folder: Path) -> Applied:
     """Write a project's rows; its relative paths count from `folder`.
 
     Raises DataMinerError for a model that is not there and for a database that cannot be reached.

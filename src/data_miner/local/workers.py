@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -12,9 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-RESTART_SECONDS = (0.0, 0.5, 1.0, 2.0, 5.0)
+WORKER_MODULE = "data_miner_worker"
+"""The worker's own program: it starts faster than the whole command line."""
+RESTART_SECONDS = (0.0, 0.0, 0.5, 1.0, 2.0, 5.0)
 """Pause before the n-th start in a row of a worker that died young; the last one stays."""
 YOUNG_SECONDS = 10.0
+PARENT_VARIABLE = "DATA_MINER_PARENT_PID"
+"""Tells a worker whose end is its own: it stops as on SIGTERM when that process is gone."""
 
 
 @dataclass(slots=True)
@@ -58,7 +61,11 @@ class WorkerSet:
         for slot in self._slots:
             if slot.process is not None and slot.process.poll() is not None:
                 self.deaths += 1
-                young = now - slot.started < YOUNG_SECONDS
+                # A kill comes from outside and says nothing about the next start.
+                young = (
+                    now - slot.started < YOUNG_SECONDS
+                    and slot.process.returncode != -signal.SIGKILL
+                )
                 slot.early_deaths = slot.early_deaths + 1 if young else 0
                 pause = RESTART_SECONDS[min(slot.early_deaths, len(RESTART_SECONDS) - 1)]
                 slot.process, slot.not_before = None, now + pause
@@ -66,7 +73,7 @@ class WorkerSet:
                 self._start(slot, now)
 
     def stop(self, *, grace_seconds: float) -> None:
-        """End all workers: they hand back or finish their tasks; after the grace they are killed."""
+        """End all workers: they finish or hand back; after the grace they are killed."""
         running = [s.process for s in self._slots if s.process and s.process.poll() is None]
         for process in running:
             process.send_signal(signal.SIGTERM)
@@ -83,27 +90,11 @@ class WorkerSet:
     def _start(self, slot: _Slot, now: float) -> None:
         with (self.log_folder / f"worker-{slot.index}.log").open("ab") as log:
             slot.process = subprocess.Popen(
-                [sys.executable, "-m", "data_miner.cli.main", "worker", *self.arguments],
-                env=dict(self.environment),
+                [sys.executable, "-m", WORKER_MODULE, *self.arguments],
+                env={**self.environment, PARENT_VARIABLE: str(os.getpid())},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_die_with(os.getpid()),
             )
         slot.started = now
-
-
-class _die_with:  # noqa: N801 - reads as a phrase at its only call
-    """Runs in the new process before its program: end it when the parent is gone."""
-
-    def __init__(self, parent: int) -> None:
-        self.parent = parent
-        self.libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-
-    def __call__(self) -> None:
-        if self.libc is not None:
-            pr_set_pdeathsig = 1
-            self.libc.prctl(pr_set_pdeathsig, signal.SIGTERM)
-        if os.getppid() != self.parent:  # it died between the fork and the line above
-            os._exit(1)

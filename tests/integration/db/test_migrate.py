@@ -11,11 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 
 from data_miner.db.engine import engine_for
-from data_miner.db.migrate import MIGRATION_LOCK, check_revision, downgrade, head, upgrade
+from data_miner.db.migrate import MIGRATION_LOCK, MIGRATIONS, downgrade, head, upgrade
+from data_miner.db.revision import REVISIONS, check_revision
 from data_miner.db.tables import metadata
 from data_miner.errors import DatabaseError
 from support.database import Databases
@@ -225,3 +228,12 @@ def test_migrations_read_the_database_that_they_are_given(
     upgrade(database_url)
     assert objects(neighbour) == []
     databases.drop(neighbour)
+
+
+def test_the_list_of_revisions_is_the_list_of_migrations() -> None:
+    """The revisions that a start compares with are those that the migrations make, in order."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    scripts = ScriptDirectory.from_config(config)
+
+    assert REVISIONS == tuple(s.revision for s in reversed(list(scripts.walk_revisions())))

@@ -88,6 +88,6 @@ END $$;
 -- sleeps no longer than this.
 CREATE FUNCTION queue_seconds_to_next_run() RETURNS double precision
 LANGUAGE sql STABLE AS $$
-    SELECT greatest(0, extract(epoch FROM
-        (SELECT min(run_at) FROM tasks WHERE state = 'waiting') - dataminer_now()))
+    SELECT greatest(0, extract(epoch FROM next.run_at - dataminer_now()))
+    FROM (SELECT run_at FROM tasks WHERE state = 'waiting' ORDER BY run_at LIMIT 1) next
 $$;

@@ -66,6 +66,18 @@ BEGIN
         RETURN NEXT;
     END IF;
 
+    -- A target that is reached now ends the work on all later waves now.
+    FOR project IN
+        SELECT p.project_id FROM projects p
+        WHERE p.target_images <= images_before(p.project_id, p.wave_epoch, 2147483647)
+          AND p.project_id IN (SELECT w.project_id FROM waves w
+                               WHERE w.wave_id = ANY (waves_gathered))
+        ORDER BY 1
+    LOOP
+        PERFORM queue_cancel(project);
+        PERFORM queue_sponsor();
+    END LOOP;
+
     FOR project IN
         SELECT m.project_id FROM live_members m
         WHERE m.video_id = ANY (videos_ended) AND NOT m.suspended
