@@ -7,7 +7,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from data_miner.db.engine import engine_for, place, reachable
-from data_miner.db.revision import check_revision, upgrade
+from data_miner.db.migrate import upgrade
+from data_miner.db.revision import check_revision
 from data_miner.errors import DatabaseError
 
 

@@ -236,4 +236,4 @@ def test_the_list_of_revisions_is_the_list_of_migrations() -> None:
     config.set_main_option("script_location", str(MIGRATIONS))
     scripts = ScriptDirectory.from_config(config)
 
-    assert REVISIONS == tuple(s.revision for s in reversed(list(scripts.walk_revisions())))
+    assert tuple(s.revision for s in reversed(list(scripts.walk_revisions()))) == REVISIONS

@@ -119,7 +119,6 @@ def test_waves_after_the_target_are_neither_opened_nor_worked_on(world: World) -
 
     kept = world.rows("SELECT subject, frames FROM results WHERE stage = 'dedup' ORDER BY subject")
     assert [k["frames"] for k in kept] == [2, 4]
-    world.sweep()
     assert world.tasks() == set()
     assert not world.sweep().changed
     downloads = [s for stage, s in world.results() if stage == "download"]
