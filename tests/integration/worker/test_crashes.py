@@ -97,8 +97,8 @@ def test_tasks_go_on_while_the_database_is_away(own_server: tuple[Site, Server])
 
 
 def test_workers_that_are_killed_again_and_again_lose_nothing(here: Site) -> None:
-    """Eight times kill -9 in the middle of two stages of many tiny tasks: every result once."""
-    count, kills, dice = 120, 8, random.Random(7)
+    """Six times kill -9 in the middle of two stages of many tiny tasks: every result once."""
+    count, kills, dice = 80, 6, random.Random(7)
     here.apply(*[f"v{n:03}" for n in range(count)], stages="extract")
     crew = [_started(here), _started(here)]
 
