@@ -62,6 +62,22 @@ _SPAN = text("""
 """)
 
 
+_UNDER_WAY = text("""
+    SELECT min(v.video_id) FROM unnest(CAST(:videos AS text[])) AS v (video_id)
+    WHERE NOT member_ended(:project_id, v.video_id)
+""")
+
+_UNSETTLED = text("""
+    SELECT min(s.subject) FROM unnest(CAST(:subjects AS text[])) AS s (subject)
+    WHERE NOT EXISTS (SELECT FROM results r
+                      WHERE r.recipe_id = ANY(:recipes) AND r.subject = s.subject
+                        AND (r.outcome = 'skipped' OR r.frames = 0))
+      AND NOT EXISTS (SELECT FROM tasks t
+                      WHERE t.recipe_id = ANY(:recipes) AND t.subject = s.subject
+                        AND t.state = 'failed')
+""")
+
+
 @dataclass(frozen=True)
 class _Reader:
     """One task's view of the results that it may read."""
@@ -122,6 +138,28 @@ class _Reader:
         found = self.read(wanted, set(wanted.values()))
         return {s: (self.whole(s, subject, found),) for s, subject in wanted.items()}
 
+    def ended(self, absent: Collection[str]) -> None:
+        """Raise InputGoneError while one of these members is under way again.
+
+        Absent must mean skipped or failed: what is being made again is waited for.
+        """
+        if not absent:
+            return
+        given = {"videos": sorted(absent), "project_id": self.claimed.project_id}
+        video = self.conn.execute(_UNDER_WAY, given).scalar()
+        if video is not None:
+            raise InputGoneError((), f"{video} is under way again")
+
+    def settled(self, stages: Collection[str], absent: Collection[str]) -> None:
+        """Raise InputGoneError while one of these subjects is under way again at some stage."""
+        if not absent:
+            return
+        recipes = [self.chain[stage].recipe_id for stage in stages]
+        given = {"subjects": sorted(absent), "recipes": recipes}
+        subject = self.conn.execute(_UNSETTLED, given).scalar()
+        if subject is not None:
+            raise InputGoneError((), f"{subject} is under way again")
+
     def whole(self, stage: str, subject: str, found: Mapping[tuple[str, str], Found]) -> Fact:
         """The result with all its files. Raises InputGoneError."""
         got = found.get((stage, subject))
@@ -166,14 +204,17 @@ def _dedup(reader: _Reader) -> Inputs:
     earlier = [subject for n, subject in reader.waves.items() if n < reader.header.wave]
     found = reader.read([*stages, "dedup"], {*(m.video_id for m in reader.members), *earlier})
     inputs: dict[str, list[Fact]] = {stage: [] for stage in [*stages, "dedup"]}
+    absent = []
     for member in reader.members:
         kept = found.get(("filter", member.video_id))
         there = all((stage, member.video_id) in found for stage in stages)
         if kept is None or not there or not kept.fact.facts.get("frames"):
+            absent.append(member.video_id)
             continue
         for stage in stages:
             fact = reader.whole(stage, member.video_id, found)
             inputs[stage].append(_in_wave(fact, member.n))
+    reader.ended(absent)
     inputs["dedup"] = [reader.whole("dedup", subject, found) for subject in earlier]
     return {stage: tuple(values) for stage, values in inputs.items()}
 
@@ -198,16 +239,23 @@ def _export(reader: _Reader) -> Inputs:
     found = reader.read(stages, subjects)
 
     inputs: dict[str, list[Fact]] = {stage: [] for stage in stages}
+    absent, uncut = set(), set()
     for member in reader.members:
         by_stage = dict.fromkeys(per_video, member.video_id)
         by_stage |= dict.fromkeys(per_wave_video, f"w{member.wave_id}/{member.video_id}")
         for stage, subject in by_stage.items():
             got = found.get((stage, subject))
             if got is None:
+                if stage in per_video:
+                    absent.add(member.video_id)
+                elif _keeps(found.get(("dedup", f"w{member.wave_id}")), member.video_id):
+                    uncut.add(subject)
                 continue
             # Facts of a download or an extract are of use without their files.
             fact = got.fact if stage in _LIGHT else reader.whole(stage, subject, found)
             inputs[stage].append(_in_wave(fact, member.n))
+    reader.ended(absent)
+    reader.settled(per_wave_video, uncut)
     for n, wave in reader.waves.items():
         inputs["dedup"].append(reader.whole("dedup", wave, found))
         before = found.get(("export", wave))
@@ -221,6 +269,14 @@ def _export(reader: _Reader) -> Inputs:
 
 
 _EXPORTED: Final = ("download", "extract", "filter", "dedup_embed")
+
+
+def _keeps(dedup: Found | None, video_id: str) -> bool:
+    """Whether images of the video are left after near-duplicates."""
+    kept = dedup.fact.facts.get("kept_by_video", {}) if dedup else {}
+    return bool(kept.get(video_id))
+
+
 _LIGHT: Final = frozenset({"download", "extract"})
 
 _INPUTS: Final[Mapping[str, Callable[[_Reader], Inputs]]] = {

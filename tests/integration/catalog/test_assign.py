@@ -220,6 +220,38 @@ def test_an_input_that_is_gone_is_made_again(world: World) -> None:
     assert [t.stage for t in world.claim("download")] == ["download"]
 
 
+@pytest.mark.parametrize(
+    ("gone", "of", "reader"),
+    [("vectors", "dedup_embed", "dedup"), ("image", "cut", "export")],
+)
+def test_a_wave_waits_for_what_is_made_again(world: World, gone: str, of: str, reader: str) -> None:
+    """It is not gathered, and not exported, without a member whose files were lost meanwhile."""
+    world.find("a", "b")
+    applied = world.apply(project())
+    before = ("discover", "download", "extract", "embed", "filter", "dedup_embed")
+    world.work(*before, *(() if reader == "dedup" else ("dedup", "cut", "detect")))
+    (task,) = world.claim(reader)
+    lost = (
+        "UPDATE artifacts SET deleted_at = now() WHERE kind = %s AND recipe_id ="
+        " (SELECT recipe_id FROM recipes WHERE stage = %s) AND subject LIKE %s"
+    )
+    with world.begin() as conn:
+        conn.exec_driver_sql(lost, (gone, of, "%a"))
+
+    with world.begin() as conn, pytest.raises(InputGoneError, match="is gone") as caught:
+        assign(conn, task, world.settings)
+    with world.begin() as conn:
+        mark_gone(conn, caught.value.keys)
+        plan_project(conn, applied.project_id, first_wave=2)
+    with world.begin() as conn, pytest.raises(InputGoneError, match="under way again"):
+        assign(conn, task, world.settings)
+
+    world.work(of)
+    world.do(task)
+    world.work()
+    assert world.progress(applied.project_id).funnel.exported == 4
+
+
 def test_the_number_of_queries_does_not_depend_on_the_wave(world: World) -> None:
     """Gathering 40 videos takes as few statements as gathering two."""
     world.listings[0] = []
