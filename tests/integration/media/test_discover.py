@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from data_miner.stage import Done, Later, StageError, Video
+from data_miner_worker.download import sites
 from data_miner_worker.stages.discover import Discover
 from data_miner_worker.stages.download import Download
 from support.context import Bench, StageContext
@@ -196,11 +198,9 @@ def test_a_bucket_is_listed_like_a_folder(
         done = Download().run(context)
         assert isinstance(done, Done)
         assert context.fetch(done.artifacts[0]).read_bytes() == films[2].read_bytes()
-        for uri in ("s3://raw/nothing/", "s3://no-such-bucket/x/"):
-            assert _failure(tmp_path / uri[-3:-1], "files", {"uri": uri, "glob": "*"}) == (
-                "not_found",
-                True,
-            )
+        for number, uri in enumerate(["s3://raw/nothing/", "s3://no-such-bucket/x/"]):
+            source = {"uri": uri, "glob": "*"}
+            assert _failure(tmp_path / str(number), "files", source) == ("not_found", True)
     finally:
         server.stop()
 
@@ -289,3 +289,39 @@ def test_a_throttling_site_is_asked_later(tmp_path: Path, web: WebServer) -> Non
     outcome = Discover().run(_context(tmp_path, "playlist", {"url": url, "limit": 3}))
     assert isinstance(outcome, Later)
     assert outcome.seconds == 33
+
+
+def test_a_site_is_asked_for_what_its_list_left_out(
+    tmp_path: Path, films: dict[int, Path], web: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only where the selection depends on it; what was asked is kept for the next attempt."""
+    # The pages of this server count as those of a site, as no real site can be asked here.
+    monkeypatch.setattr(sites, "known_page", lambda url: sites.Page("films", url[-1]))
+    web.put("/film.webm", films[1], content_type="video/webm")
+    for number in (1, 2):
+        about = {
+            "@context": "https://schema.org",
+            "@type": "VideoObject",
+            "name": f"Film {number}",
+            "contentUrl": web.url("/film.webm"),
+            "duration": f"PT{number}M",
+        }
+        text = f'<html><script type="application/ld+json">{json.dumps(about)}</script></html>'
+        web.put(f"/{number}", text.encode(), content_type="text/html")
+    source = {"items": [web.url("/1"), web.url("/2")], "file": None}
+    videos = _videos(tmp_path / "1", "urls", source)
+    assert [video["metadata"] for video in videos] == [{}, {}]
+    assert not web.gets
+    videos = _videos(tmp_path / "2", "urls", source, duration={"min": None, "max": 90.0})
+    assert [(v["video_id"], v["title"], v["skip_reason"]) for v in videos] == [
+        ("films-1", "Film 1", None),
+        ("films-2", "Film 2", "TooLong: 120 s, at most 90 s"),
+    ]
+    asked_before = web.gets["/1"]
+    context = _context(tmp_path / "3", "urls", source, duration={"min": None, "max": 90.0})
+    known = {"asked": {"films-1": {"duration_seconds": 91.0}}}
+    object.__setattr__(context.assignment, "checkpoint", known)
+    done = Discover().run(context)
+    assert isinstance(done, Done)
+    assert done.facts == {"found": 2, "selected": 0}
+    assert web.gets["/1"] == asked_before

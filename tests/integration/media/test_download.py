@@ -12,6 +12,7 @@ import pytest
 
 from data_miner.stage import Done, Later, Outcome, Skip, StageError, StopRequested, Video
 from data_miner_worker import media
+from data_miner_worker.download import Limits, reach, sites
 from data_miner_worker.stages.download import Download
 from support.context import Bench, StageContext
 from support.http import WebServer
@@ -233,6 +234,26 @@ def test_a_playlist_of_pieces_becomes_one_video(tmp_path: Path, web: WebServer) 
     assert timeline.positions is not None
 
 
+def test_a_stream_that_is_not_over_is_skipped(tmp_path: Path, web: WebServer) -> None:
+    """A playlist without an end."""
+    lines = ["#EXTM3U", "#EXT-X-VERSION:3", "#EXT-X-TARGETDURATION:1", "#EXTINF:1.0,", "0.ts", ""]
+    kind = "application/vnd.apple.mpegurl"
+    outcome = _run(tmp_path, web.put("/film.m3u8", "\n".join(lines).encode(), content_type=kind))
+    assert outcome == Skip("Live: the stream is not over")
+    assert web.gets["/0.ts"] == 0
+
+
+def test_stopping_ends_what_an_extractor_does(tmp_path: Path, film: Path, web: WebServer) -> None:
+    """yt-dlp swallows many things, but not this."""
+    web.put("/film.webm", film, content_type="video/webm")
+    page = b'<!doctype html><video src="/film.webm" type="video/webm"></video>'
+    context = _context(tmp_path, web.put("/page", page, content_type="text/html"))
+    context.stop_after_ticks = 2
+    with pytest.raises(StopRequested):
+        Download().run(context)
+    assert web.gets["/film.webm"] == 0
+
+
 def test_too_many_bytes_are_skipped(tmp_path: Path, film: Path, web: WebServer) -> None:
     """A choice of the project, no failure; for files as well."""
     for url in (web.put("/film.webm", film), film.as_uri()):
@@ -273,27 +294,39 @@ def test_a_credential_without_cookies_is_named(tmp_path: Path, web: WebServer) -
     )
 
 
-@pytest.mark.parametrize("page", [False, True])
 def test_addresses_inside_are_not_reached(
-    tmp_path: Path, film: Path, web: WebServer, monkeypatch: pytest.MonkeyPatch, *, page: bool
+    tmp_path: Path, film: Path, web: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither directly nor by a site's extractor: nothing is asked."""
+    """Nothing is asked, by number or by name."""
     monkeypatch.setenv("DATA_MINER_ALLOW_PRIVATE_ADDRESSES", "")
-    url = web.put("/film.webm", film)
-    if page:
-        # An address that one of yt-dlp's own extractors takes, with nothing before it.
-        url = f"{web.url('')}/videos/embed/9c9de5e8-0a1e-484a-b099-e80766180a6d"
-        url = url.replace("127.0.0.1", "localhost")
-    assert _failure(tmp_path, url) == ("forbidden_address", True)
+    web.put("/film.webm", film)
+    for number, host in enumerate(["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"]):
+        url = web.url("/film.webm", host=host)
+        assert _failure(tmp_path / str(number), url) == ("forbidden_address", True)
     assert not web.gets
+
+
+def test_extractors_do_not_reach_addresses_inside(
+    tmp_path: Path, film: Path, web: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same holds for all that yt-dlp asks, where a page sends it as well."""
+    web.put("/film.webm", film)
+    inside = web.url("/film.webm", host="[::1]")
+    url = web.put("/moved", status=302, headers={"Location": inside})
+    monkeypatch.setenv("DATA_MINER_ALLOW_PRIVATE_ADDRESSES", "")
+    limits = Limits(timeout_seconds=0.5)
+    for allowed, asked in (("", {}), ("127.0.0.1", {"/moved"})):
+        monkeypatch.setattr(reach, "is_public", allowed.__eq__)
+        with pytest.raises(StageError) as caught:
+            sites.download(url, tmp_path, limits, lambda _: None)
+        assert caught.value.error_class == "forbidden_address"
+        assert set(web.gets | web.heads) == set(asked)
 
 
 def test_a_redirect_to_an_address_inside_is_not_followed(
     tmp_path: Path, film: Path, web: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first server is taken for a public one; where it sends us is not."""
-    from data_miner_worker.download import reach
-
     monkeypatch.setenv("DATA_MINER_ALLOW_PRIVATE_ADDRESSES", "")
     monkeypatch.setattr(reach, "is_public", lambda address: address == "127.0.0.1")
     web.put("/film.webm", film)

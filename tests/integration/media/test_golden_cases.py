@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from data_miner.stage import Done, Fact, StageError, Video
 from data_miner_worker import columns, media
@@ -98,6 +100,27 @@ def test_a_webm_cut_in_the_middle_gives_what_there_is_and_says_so(tmp_path: Path
     assert 1 <= len(frames) < 60
     assert str(done.facts["partial"]).startswith("the file ends at ")
     assert str(done.facts["partial"]).endswith(" of 10.0 s")
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        ("+faststart", "the file ends at "),
+        ("+frag_keyframe+empty_moov", "the file breaks off within its last packet"),
+    ],
+)
+def test_an_mp4_cut_behind_its_index_gives_what_there_is_and_says_so(
+    tmp_path: Path, flags: str, reason: str
+) -> None:
+    """With the index in front, or in fragments: the beginning is used, the lack is named."""
+    whole = tmp_path / "whole.mp4"
+    source = clip(tmp_path / "source", H264, frames=120)
+    command = [media.program(), "-v", "error", "-i", str(source), "-c", "copy"]
+    subprocess.run([*command, "-movflags", flags, str(whole)], check=True)
+    path = cut_off(whole, tmp_path / "cut.mp4", whole.stat().st_size * 3 // 5)
+    done, frames = _extract(_bench(tmp_path, path), path, _sampling("Interval", every_frames=5))
+    assert 5 <= len(frames) < 22
+    assert str(done.facts["partial"]).startswith(reason)
 
 
 def test_keyframes_of_a_static_clip_are_one_and_all_of_it_is_examined(tmp_path: Path) -> None:
@@ -209,8 +232,6 @@ def test_cut_of_kept_frames_alone_decodes_nothing(tmp_path: Path) -> None:
 
 def test_cut_images_are_the_frames(tmp_path: Path) -> None:
     """Full size, right frame, and media facts for the exporter."""
-    from PIL import Image
-
     path = clip(tmp_path / "clip", H264, frames=60, size=(128, 72))
     bench = _bench(tmp_path, path)
     context = _cut_context(bench, path, [33])

@@ -83,7 +83,7 @@ def read_timeline(path: Path, tick: Tick = lambda: None) -> Timeline:
         StageError: as `opened` does; permanent ``corrupt`` when no frame can be found at all.
     """
     found, time_base, promised = _scan(path, tick)
-    partial = found.broken or _ends_early(path, found, promised, tick)
+    partial = _ends_early(path, found, promised, tick) or found.broken
     if _times_are_sound(found) and _pictures_agree(path, found):
         return _from_packets(found, time_base, partial)
     timeline = _by_decoding(path, len(found.pts), partial, tick)
@@ -128,6 +128,7 @@ def _scan(path: Path, tick: Tick) -> tuple[_Packets, Fraction, float | None]:
         time_base = Fraction(stream.time_base or Fraction(1, 1000))
         promised = _promised_seconds(container, stream, time_base)
         looks_inside = codec in HAS_HIDDEN
+        packet: Packet = None
         for number, packet in enumerate(video_packets(container, stream, broken)):
             if number % _PACKETS_PER_TICK == 0:
                 tick()
@@ -138,6 +139,8 @@ def _scan(path: Path, tick: Tick) -> tuple[_Packets, Fraction, float | None]:
             if packet.pts is not None:
                 end = float((packet.pts + (packet.duration or 0)) * time_base)
                 found.end_seconds = max(found.end_seconds, end)
+        if packet is not None and packet.is_corrupt:
+            broken.append("the file breaks off within its last packet")
     found.broken = broken[0] if broken else None
     return found, time_base, promised
 
