@@ -156,6 +156,8 @@ def _serve(
             housekeeper.start()
             ends.callback(housekeeper.stop)
         Worker(settings, ledger, tasks, scratch, listener, stops, liveness, until_idle).run()
+        for housekeeper in housekeepers:
+            housekeeper.ask_to_stop()
         ledger.sign_off()
 
 

@@ -66,9 +66,13 @@ class Housekeeper:
         self._thread = threading.Thread(target=self._keep, name="housekeeping", daemon=True)
         self._thread.start()
 
-    def stop(self, within_seconds: float = 1.0) -> None:
-        """End after the duty in hand; what does not end in time is left to the process's end."""
+    def ask_to_stop(self) -> None:
+        """Begin no further duty."""
         self._stop.set()
+
+    def stop(self, within_seconds: float = 0.5) -> None:
+        """End after the duty in hand; what does not end in time is left to the process's end."""
+        self.ask_to_stop()
         if self._thread is not None:
             self._thread.join(within_seconds)
 

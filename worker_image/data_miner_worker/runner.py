@@ -30,7 +30,7 @@ from data_miner_worker.running import Order, Running
 from data_miner_worker.scratch import Scratch
 from data_miner_worker.stopping import StopSignals
 
-HAND_BACK_SECONDS = 1.5
+HAND_BACK_SECONDS = 1.0
 """How long tasks of a stopping worker may take to their next tick before they are killed."""
 LEAVE_SECONDS = 2.0
 """How long a stopping worker tries to reach a database that is away."""

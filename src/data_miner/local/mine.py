@@ -25,6 +25,8 @@ from data_miner.spec.project import MiningProject
 RESTING = frozenset({"Complete", "Stalled", "Suspended", "Deleted"})
 """Phases in which nothing moves until somebody changes something."""
 LOOK_SECONDS = 0.4
+GRACE_SECONDS = 0.5
+"""Ctrl-C shall not wait for tasks: they are handed back, and a later run does them."""
 
 Observer = Callable[[Progress], None]
 
@@ -54,6 +56,7 @@ def worker_set(
     for field in dataclasses.fields(settings):
         environment[PREFIX + field.name.upper()] = str(getattr(settings, field.name))
     environment[PREFIX + "DATABASE_URL"] = url
+    environment[PREFIX + "GRACE_SECONDS"] = str(min(settings.grace_seconds, GRACE_SECONDS))
     return WorkerSet(
         arguments=["--slots", str(slots), *options],
         environment=environment,
