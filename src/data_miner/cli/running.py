@@ -45,8 +45,8 @@ MetricsPort = Annotated[
 class Spent:
     """What this run did itself; all else it found done."""
 
-    costs: Mapping[str, float] = field(default_factory=dict)
-    """By counter."""
+    costs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """By stage and counter."""
     results: Mapping[str, int] = field(default_factory=dict)
     """By stage."""
 
@@ -155,7 +155,11 @@ def _finish(
     else:
         summary(state, settings, worked=worked)
     if state.phase.name == "Stalled":
-        raise StalledError(f"{state.name} is stalled: {state.phase.reason}: {state.phase.message}")
+        why = f"{state.phase.reason}: {state.phase.message}"
+        if state.failures:
+            first = state.failures[0]
+            why += f"; {first.stage} {first.error_class}: {first.error}"
+        raise StalledError(f"{state.name} is stalled: {why}")
 
 
 @contextlib.contextmanager
