@@ -136,6 +136,16 @@ def test_a_lost_source_is_a_missing_input(tmp_path: Path) -> None:
     assert caught.value.error_class == "input_missing"
 
 
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    """No room for the renders: the class that says so, and another try later."""
+    path = clip(tmp_path / "clip", VP9, frames=30)
+    context = _context(tmp_path / "bench", path, _params(every_seconds=0.1))
+    (context.scratch / "render-0.npy").symlink_to("/dev/full")
+    with pytest.raises(StageError, match="make room") as caught:
+        Extract().run(context)
+    assert (caught.value.error_class, caught.value.permanent) == ("disk_full", False)
+
+
 def test_a_render_file_is_what_numpy_would_have_written(tmp_path: Path) -> None:
     """Written row by row or at once: the same bytes; a row of another shape is refused."""
     rows = np.random.default_rng(0).integers(0, 256, (1000, 4, 6, 3), dtype=np.uint8)

@@ -92,6 +92,21 @@ def read_timeline(path: Path, tick: Tick = lambda: None) -> Timeline:
     return timeline
 
 
+@dataclass(frozen=True, slots=True)
+class Times:
+    """What a file's packets say about when their pictures are shown."""
+
+    packets: int
+    usable: bool
+    """Whether every frame has a time of its own that the decoder keeps to."""
+
+
+def read_times(path: Path, tick: Tick = lambda: None) -> Times:
+    """Look at a file's packet times; decodes its beginning alone. Raises as `opened` does."""
+    found, _, _ = _scan(path, tick)
+    return Times(len(found.pts), _times_are_sound(found) and _pictures_agree(path, found))
+
+
 def nothing_decodes(path: Path) -> StageError:
     """The failure of a file that can be opened and has no picture."""
     return StageError(

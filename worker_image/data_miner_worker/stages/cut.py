@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from data_miner.stage import Artifact, Context, Done, Outcome, StageError
+from data_miner.storage.store import named_failures
 from data_miner_worker import given, media
 
 
@@ -16,28 +17,33 @@ class Cut:
     name: ClassVar[str] = "cut"
 
     def run(self, context: Context) -> Outcome:
-        source = given.artifact(given.only(context, "download"), "source")
-        times = _kept(context)
-        images = _borrow(context, source.sha256, times)
-        reused = len(images)
-        missing = sorted(times.keys() - images.keys())
-        failed: list[dict[str, Any]] = []
-        if missing:
-            for frame, image in _cut(context, context.fetch(source), missing, times):
-                if isinstance(image, Artifact):
-                    images[frame] = image
-                else:
-                    failed.append({"frame": frame, "reason": image})
-        context.count("frames_cut", len(images) - reused)
-        return Done(
-            artifacts=tuple(images[frame] for frame in sorted(images)),
-            facts={
-                "frames": len(images),
-                "source_sha256": source.sha256,
-                "failed": failed,
-                "reused": reused,
-            },
-        )
+        with named_failures(f"cut of {context.assignment.subject}"):
+            return _images(context)
+
+
+def _images(context: Context) -> Outcome:
+    source = given.artifact(given.only(context, "download"), "source")
+    times = _kept(context)
+    images = _borrow(context, source.sha256, times)
+    reused = len(images)
+    missing = sorted(times.keys() - images.keys())
+    failed: list[dict[str, Any]] = []
+    if missing:
+        for frame, image in _cut(context, context.fetch(source), missing, times):
+            if isinstance(image, Artifact):
+                images[frame] = image
+            else:
+                failed.append({"frame": frame, "reason": image})
+    context.count("frames_cut", len(images) - reused)
+    return Done(
+        artifacts=tuple(images[frame] for frame in sorted(images)),
+        facts={
+            "frames": len(images),
+            "source_sha256": source.sha256,
+            "failed": failed,
+            "reused": reused,
+        },
+    )
 
 
 def _kept(context: Context) -> dict[int, float]:

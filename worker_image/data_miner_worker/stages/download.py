@@ -104,13 +104,13 @@ def _with_usable_times(context: Context, path: Path) -> tuple[Path, media.Probe]
     probe = media.probe(path)
     if probe.container != "mpegts":
         return path, probe
-    before = media.read_timeline(path, context.tick)
-    if before.positions is not None:
+    before = media.read_times(path, context.tick)
+    if before.usable:
         return path, probe
     rewritten = path.with_name("rewritten.mkv")
     media.rewrite(path, rewritten, context.tick)
-    after = media.read_timeline(rewritten, context.tick)
-    if after.positions is None or len(after) < len(before):
+    after = media.read_times(rewritten, context.tick)
+    if not after.usable or after.packets < before.packets:
         return path, probe
     return rewritten, media.probe(rewritten)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from data_miner.stage import Artifact, Context, Done, Outcome, StageError
+from data_miner.storage.store import named_failures
 from data_miner_models.preprocessing import Preprocessing
 from data_miner_worker import columns, given, media
 from data_miner_worker.media.sampling import (
@@ -42,39 +43,43 @@ class Extract:
     name: ClassVar[str] = "extract"
 
     def run(self, context: Context) -> Outcome:
-        params = context.assignment.params
-        source = given.artifact(given.only(context, "download"), "source")
-        path = context.fetch(source)
-        timeline = media.read_timeline(path, context.tick)
-        wanted = choose(timeline, params["sampling"])
-        rows = _Rows(context, params["renders"])
-        with rows:
-            for picture in media.pictures(
-                path, timeline, wanted.tolist(), tick=context.tick, count=context.count
-            ):
-                if picture.rgb is not None:
-                    rows.add(picture, timeline)
-                context.tick((picture.frame + 1) / len(timeline))
-        if not rows.frames:
-            raise StageError(
-                "corrupt",
-                f"{context.assignment.subject}: none of {len(wanted)} sampled frames can be"
-                " decoded; the file is damaged",
-                permanent=True,
-            )
-        context.count("media_seconds", timeline.duration_seconds)
-        return Done(
-            artifacts=rows.publish(context),
-            facts={
-                "frames": len(rows.frames),
-                "width": rows.width,
-                "height": rows.height,
-                "duration_seconds": round(timeline.duration_seconds, 6),
-                "source_frames": len(timeline),
-                "partial": partial(timeline.partial, len(wanted) - len(rows.frames), len(wanted)),
-                "source_sha256": source.sha256,
-            },
+        with named_failures(f"extract of {context.assignment.subject}"):
+            return _extract(context)
+
+
+def _extract(context: Context) -> Outcome:
+    params = context.assignment.params
+    source = given.artifact(given.only(context, "download"), "source")
+    path = context.fetch(source)
+    timeline = media.read_timeline(path, context.tick)
+    wanted = choose(timeline, params["sampling"])
+    with _Rows(context, params["renders"]) as rows:
+        for picture in media.pictures(
+            path, timeline, wanted.tolist(), tick=context.tick, count=context.count
+        ):
+            if picture.rgb is not None:
+                rows.add(picture, timeline)
+            context.tick((picture.frame + 1) / len(timeline))
+    if not rows.frames:
+        raise StageError(
+            "corrupt",
+            f"{context.assignment.subject}: none of {len(wanted)} sampled frames can be"
+            " decoded; the file is damaged",
+            permanent=True,
         )
+    context.count("media_seconds", timeline.duration_seconds)
+    return Done(
+        artifacts=rows.publish(context),
+        facts={
+            "frames": len(rows.frames),
+            "width": rows.width,
+            "height": rows.height,
+            "duration_seconds": round(timeline.duration_seconds, 6),
+            "source_frames": len(timeline),
+            "partial": partial(timeline.partial, len(wanted) - len(rows.frames), len(wanted)),
+            "source_sha256": source.sha256,
+        },
+    )
 
 
 def choose(timeline: media.Timeline, sampling: Mapping[str, Any]) -> Indices:
