@@ -16,6 +16,7 @@ import pytest
 import yaml
 from PIL import Image
 from pycocotools.coco import COCO
+
 from support.demo_truth import DemoTruth, average_precision_50, f1, parse_name
 from support.product import REPOSITORY, Product
 
@@ -76,10 +77,11 @@ def test_the_demo_leaves_a_whole_dataset(demo: Demo) -> None:
 def test_the_filter_keeps_what_the_prompts_mean(demo: Demo) -> None:
     """F1 over all sampled frames is at least 0.95 against the generator's truth."""
     truth = DemoTruth()
-    judged = []
-    for scores in demo.product.artifacts("filter", "scores"):
-        for row in pq.read_table(scores.path).to_pylist():
-            judged.append((row["kept"], truth.frame(scores.subject, row["frame"]).wanted(SHAPES)))
+    judged = [
+        (row["kept"], truth.frame(scores.subject, row["frame"]).wanted(SHAPES))
+        for scores in demo.product.artifacts("filter", "scores")
+        for row in pq.read_table(scores.path).to_pylist()
+    ]
 
     assert len(judged) > 100
     assert f1(judged) >= 0.95

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import random
 import signal
 from collections.abc import Callable, Iterator
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.objects import Bucket, bucket
-from support.product import DEMO_MEDIA, Product, every, write_project
 
 from data_miner.postgres.server import Server
+from support.objects import Bucket, bucket
+from support.product import DEMO_MEDIA, Product, every, write_project
 
 PROJECT = f"""
 apiVersion: data-miner.io/v1alpha1
@@ -86,28 +86,26 @@ def test_object_storage_gives_the_same_digest(
     assert objects.keys("store/objects/")
 
 
-def test_killed_workers_lose_nothing(
-    new_product: NewProduct, project: Path, digest: str
-) -> None:
+def test_killed_workers_lose_nothing(new_product: NewProduct, project: Path, digest: str) -> None:
     """A random worker is killed every two seconds: the same digest, and no dead letter."""
     product = new_product("killed")
-    process = product.start("run", project, "--json", "--workers", "2", "--slots", "1")
-    killed = []
+    process = product.start("run", project, "--json", "--workers", "4", "--slots", "1")
+    killed: list[int] = []
     choice = random.Random(1)
 
     def kill_one() -> None:
-        workers = [
-            child
-            for child in psutil.Process(process.pid).children()
-            if "worker" in child.cmdline()
-        ]
-        if workers:
-            victim = choice.choice(workers)
-            os.kill(victim.pid, signal.SIGKILL)
-            killed.append(victim.pid)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            workers = psutil.Process(process.pid).children()
+            if workers:
+                victim = choice.choice(workers)
+                victim.kill()
+                killed.append(victim.pid)
 
-    with every(2.0, kill_one):
-        out, err = process.communicate(timeout=240)
+    try:
+        with every(2.0, kill_one):
+            out, err = process.communicate(timeout=240)
+    finally:
+        process.kill()
 
     assert process.returncode == 0, err
     assert killed
@@ -116,9 +114,7 @@ def test_killed_workers_lose_nothing(
     assert [row.digest for row in dataset] == [digest], out
 
 
-def test_a_database_that_restarts_loses_nothing(
-    tmp_path: Path, project: Path, digest: str
-) -> None:
+def test_a_database_that_restarts_loses_nothing(tmp_path: Path, project: Path, digest: str) -> None:
     """PostgreSQL stops and starts in the middle of a run: the run goes on to the same digest."""
     product = Product(tmp_path / "home")
     process = product.start("run", project, "--json")

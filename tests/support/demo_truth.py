@@ -11,6 +11,7 @@ from typing import Any
 
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+
 from support.product import REPOSITORY
 
 HALF_HIDDEN_PERCENT = 50

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, text
-from support.waiting import eventually
 
 from data_miner.local.database import open_database
 from data_miner.settings import Settings
+from support.waiting import eventually
 
 REPOSITORY = Path(__file__).parents[2]
 DEMO_MEDIA = REPOSITORY / "examples" / "demo" / "media"

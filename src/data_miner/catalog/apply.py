@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, text
 
-from data_miner.catalog import events
+from data_miner.catalog import datasets, events
 from data_miner.catalog.planning import replan
 from data_miner.compiler import CompiledStage
 from data_miner.db.tables import project_stages, recipes
@@ -63,6 +63,7 @@ def apply_project(
             generation = _update(conn, row.project_id, wanted, rediscovers=rediscovers)
         if rediscovers:
             _forget_waves(conn, row.project_id, after["discover"][0])
+        datasets.publish_again(conn, row.project_id)
         replan(conn, row.project_id, first_wave=first_wave)
         details = {"generation": generation, "stages": [*changed_stages], "removed": [*removed]}
         events.write(conn, "project.applied", project_id=row.project_id, details=details)

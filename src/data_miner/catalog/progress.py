@@ -113,7 +113,7 @@ _PROJECT = text("""
             JOIN project_stages s ON s.project_id = w.project_id AND s.stage = 'export'
             JOIN datasets d ON d.recipe_id = s.recipe_id AND d.wave_id = w.wave_id
             WHERE w.project_id = p.project_id AND w.epoch = p.wave_epoch
-            ORDER BY w.n DESC LIMIT 1) AS images_exported,
+            ORDER BY w.n DESC, d.version DESC LIMIT 1) AS images_exported,
            (SELECT extract(epoch FROM min(t.run_at) - dataminer_now()) FROM tasks t
             WHERE t.project_id = p.project_id AND t.state = 'waiting') AS retry_seconds
     FROM projects p WHERE p.project_id = :project_id

@@ -11,11 +11,11 @@ from data_miner.catalog.wanted import query
 
 _SPENT = query("""
     WITH {MINE}
-    SELECT c.key, sum(c.value::text::float8)
+    SELECT m.stage, c.key, sum(c.value::text::float8) AS amount
     FROM mine m JOIN results r USING (recipe_id, subject)
     CROSS JOIN LATERAL jsonb_each(r.cost) AS c(key, value)
     WHERE jsonb_typeof(c.value) = 'number' AND r.finished_at >= :since
-    GROUP BY c.key ORDER BY c.key
+    GROUP BY m.stage, c.key ORDER BY m.stage, c.key
 """)
 _DONE = query("""
     WITH {MINE}
@@ -29,10 +29,14 @@ def now(conn: Connection) -> datetime:
     return conn.execute(text("SELECT dataminer_now()")).scalar_one()  # type: ignore[no-any-return]
 
 
-def spent_since(conn: Connection, project_id: int, since: datetime) -> Mapping[str, float]:
-    """Sums by counter over the results that the project uses and that were made after `since`."""
-    rows = conn.execute(_SPENT, {"project_id": project_id, "since": since})
-    return {key: float(total) for key, total in rows}
+def spent_since(
+    conn: Connection, project_id: int, since: datetime
+) -> Mapping[str, Mapping[str, float]]:
+    """Sums by stage and counter over the project's results that were made after `since`."""
+    spent: dict[str, dict[str, float]] = {}
+    for row in conn.execute(_SPENT, {"project_id": project_id, "since": since}):
+        spent.setdefault(row.stage, {})[row.key] = float(row.amount)
+    return spent
 
 
 def results_since(conn: Connection, project_id: int, since: datetime) -> Mapping[str, int]:

@@ -373,7 +373,7 @@ datasets = Table(
     Column("summary", JSONB, nullable=False, server_default=EMPTY),
     _time("created_at", nullable=False, server_default=NOW),
     UniqueConstraint("project_id", "version"),
-    UniqueConstraint("recipe_id", "wave_id"),
+    Index("datasets_recipe_id", "recipe_id", "wave_id"),
     CheckConstraint("digest ~ '^[0-9a-f]{64}$'", name="digest"),
 )
 

@@ -266,11 +266,11 @@ CREATE TABLE datasets (
     created_at timestamptz DEFAULT dataminer_now() NOT NULL,
     CONSTRAINT datasets_pkey PRIMARY KEY (dataset_id),
     CONSTRAINT datasets_project_id_version_key UNIQUE (project_id, version),
-    CONSTRAINT datasets_recipe_id_wave_id_key UNIQUE (recipe_id, wave_id),
     CONSTRAINT datasets_digest_check CHECK (digest ~ '^[0-9a-f]{64}$'),
     CONSTRAINT datasets_project_id_fkey FOREIGN KEY(project_id) REFERENCES projects (project_id) ON DELETE CASCADE,
     CONSTRAINT datasets_recipe_id_fkey FOREIGN KEY(recipe_id) REFERENCES recipes (recipe_id)
 );
+CREATE INDEX datasets_recipe_id ON datasets (recipe_id, wave_id);
 
 CREATE TABLE models (
     digest text NOT NULL,
