@@ -198,7 +198,7 @@ class QueueMachine(RuleBasedStateMachine):
         outcomes=st.lists(
             st.sampled_from(("done", "done", "done", "done", "empty", "skipped", "failed")),
             min_size=1,
-            max_size=7,
+            max_size=9,
         ),
     )
     def work(self, worker: str, rounds: int, outcomes: list[str]) -> None:
@@ -213,10 +213,12 @@ class QueueMachine(RuleBasedStateMachine):
             if not tasks:
                 break
             if outcome == "failed":
-                for task in tasks:
+                # Not a discovery: then nothing would follow.
+                for task in [t for t in tasks if t.stage != "discover"]:
                     self.break_down(worker, task, permanent=True)
-            else:
-                self.end([(worker, task) for task in tasks], outcome)
+                tasks = [t for t in tasks if t.stage == "discover"]
+                outcome = "done"
+            self.end([(worker, task) for task in tasks], outcome)
 
     def end(self, some: list[tuple[str, Claimed]], outcome: str) -> None:
         """Finish tasks, ours or not; the model learns of those that are."""
@@ -318,6 +320,19 @@ class QueueMachine(RuleBasedStateMachine):
             task.state = "failed" if task.lost >= MAX_LOSSES else "waiting"
             task.holder, task.overdue = None, False
         self.settle()
+
+    @rule(worker=st.sampled_from(WORKERS), limit=st.integers(1, 3))
+    def vanish(self, worker: str, limit: int) -> None:
+        """A worker takes tasks and is not heard of again."""
+        self.promote()
+        self.taken(
+            worker,
+            self.world.claim(
+                limit=limit, worker=worker, cursor=Cursor(), lease_seconds=LEASE_SECONDS
+            ),
+        )
+        self.time_passes()
+        self.rescue()
 
     @rule()
     def retry(self) -> None:
@@ -491,7 +506,7 @@ def test_any_history_is_what_the_model_says(world: World) -> None:
     run_state_machine_as_test(
         QueueMachine,
         settings=settings(
-            max_examples=18,
+            max_examples=24,
             stateful_step_count=40,
             deadline=None,
             derandomize=True,
