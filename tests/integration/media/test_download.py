@@ -350,7 +350,10 @@ def test_bad_files_have_names(tmp_path: Path, film: Path) -> None:
         headless: "corrupt",
     }
     for number, (path, expected) in enumerate(cases.items()):
-        assert _failure(tmp_path / str(number), path.as_uri()) == (expected, True), path
+        with pytest.raises(StageError) as caught:
+            _run(tmp_path / str(number), path.as_uri())
+        assert (caught.value.error_class, caught.value.permanent) == (expected, True), path
+        assert str(path) in str(caught.value)
 
 
 def test_a_file_that_changes_while_it_is_copied_is_tried_again(tmp_path: Path, film: Path) -> None:
