@@ -121,6 +121,21 @@ def misshapen_model(bench: Bench, name: str) -> Finished:
     return bench.run(project, DATA_MINER_MODELS_DIRS=str(store))
 
 
+def misshapen_detector(bench: Bench, name: str) -> Finished:
+    """As above, where only the images are left to be labelled."""
+    wrong = {'["batch", 72, 128, 3]': '["batch", 3, 72, 128]'}
+    store = bench.model("misshapen-detector", "tiny-detector", wrong)
+    detect = "{classes: [{name: star}], detectors: [{model: misshapen-detector}]}"
+    project = bench.project(name, detect=detect)
+    return bench.run(project, DATA_MINER_MODELS_DIRS=str(store))
+
+
+def missing_list(bench: Bench, name: str) -> Finished:
+    """A source names a list of addresses that is not there."""
+    gone = f"urls: {{file: '{bench.folder / 'gone.txt'}'}}"
+    return bench.run(bench.project(name, bench.files(bench.good), gone))
+
+
 def full_disk(bench: Bench, name: str) -> Finished:
     """The store's disk is full; as soon as there is room, what was begun is finished."""
     folder = bench.folder / "small disk"
@@ -290,6 +305,16 @@ TABLE: dict[str, Row] = {
         says=(r"\S+ is stalled: NoUsableVideo: .*; dedup_embed model_unusable: model misshapen.*",),
         failures={"model_unusable": r"model misshapen.*shape \(batch, 64\), its card says.*"},
         images=False,
+    ),
+    "detector with a wrong shape": Row(
+        act=misshapen_detector,
+        code=3,
+        says=(r"\S+ is stalled: .*; detect model_unusable: model misshapen.*",),
+        failures={"model_unusable": r"model misshapen.*shape \(.*, its card says.*"},
+        images=False,
+    ),
+    "list of addresses that is not there": Row(
+        act=missing_list, code=0, failures={"not_found": r".*gone\.txt.*"}, images=True
     ),
     "file that is not there": Row(
         act=missing_file, code=0, failures={"not_found": r".*gone\.mp4.*"}, images=True

@@ -56,7 +56,7 @@ def edited(new_product: NewProduct, tmp_path_factory: pytest.TempPathFactory) ->
 def spent(edited: dict[str, Any], run: str, counter: str, but: str = "") -> float:
     """What a run itself counted, over all its stages but one."""
     costs = edited[run]["this_run"]["costs"]
-    return sum(c.get(counter, 0) for stage, c in costs.items() if stage != but)
+    return float(sum(c.get(counter, 0) for stage, c in costs.items() if stage != but))
 
 
 def digest_from_nothing(product: Product, file: Path) -> str:

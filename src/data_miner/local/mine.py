@@ -25,6 +25,8 @@ from data_miner.spec.project import MiningProject
 RESTING = frozenset({"Complete", "Stalled", "Suspended", "Deleted"})
 """Phases in which nothing moves until somebody changes something."""
 LOOK_SECONDS = 0.4
+LOOK_SHARE = 10
+"""A pause lasts at least this many times as long as the look before it."""
 GRACE_SECONDS = 0.5
 """Ctrl-C shall not wait for tasks: they are handed back, and a later run does them."""
 
@@ -82,6 +84,7 @@ def watch(
     away_since: float | None = None
     while True:
         workers.poll()
+        began = time.monotonic()
         try:
             state = look(database.engine, project_id)
         except DatabaseError:
@@ -94,4 +97,5 @@ def watch(
             observe(state)
             if state.phase.name in RESTING:
                 return state
-        time.sleep(LOOK_SECONDS)
+        # Looking at a large project takes long: never more than a small part of the time.
+        time.sleep(max(LOOK_SECONDS, LOOK_SHARE * (time.monotonic() - began)))
