@@ -11,7 +11,7 @@ from pathlib import Path
 from data_miner import telemetry
 from data_miner.queue import Claimed
 from data_miner.settings import Settings
-from data_miner.stage import Assignment
+from data_miner.stage import Assignment, Later
 from data_miner_worker import running
 from data_miner_worker.messages import Ended, Failure, Hello, Run, Stopped, Usage
 from data_miner_worker.running import Order, Running
@@ -137,13 +137,23 @@ class Pool:
         elif run.kill_at is None and run.stalled(now):
             yield from self._gone(process, running.stalled(run))
 
+    def _own_end(self, run: Running, code: int) -> Failure | Later | Stopped:
+        """What the end of a process means that nobody had ended."""
+        if run.order is not None:
+            return Stopped()
+        if run.begun:
+            return running.died(code)
+        # It cannot have been the task's fault. Put off, so that a broken machine does not spin.
+        reason = f"no_process: the task process ended (status {code}) before the task began"
+        return Later(self.settings.backoff_seconds, reason)
+
     def _gone(
         self, process: TaskProcess, verdict: Failure | Stopped | None
     ) -> Iterator[tuple[Running, Ended]]:
         """End a process in the middle of a run; without a verdict it has ended by itself."""
         run = self._busy.pop(process)
         code = process.end()
-        result = verdict or (Stopped() if run.order else running.died(code))
+        result = verdict or self._own_end(run, code)
         if isinstance(result, Failure):
             telemetry.WORKER_CHILD_DEATHS.labels(result.error_class).inc()
         shutil.rmtree(run.scratch, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from data_miner.queue import Claimed
 from data_miner.settings import Settings
-from data_miner.stage import Assignment, Done, Fact, Video
+from data_miner.stage import Assignment, Done, Fact, Later, Video
 from data_miner_worker.messages import Ended, Failure, Stopped
 from data_miner_worker.pool import Pool
 from data_miner_worker.running import Order, Running
@@ -124,6 +125,19 @@ def test_a_told_run_stops_and_a_deaf_one_is_killed(pool: Pool) -> None:
     assert pool.free == 2
 
 
+def test_a_process_that_dies_before_its_task_begins_costs_no_attempt(pool: Pool) -> None:
+    """The task is put off under a name that blames the machine, not the task."""
+    tasks = Tasks(pool)
+    tasks.start("gate=never")
+    (pid,) = pids(pool)
+    os.kill(pid, signal.SIGKILL)
+
+    _, ended = tasks.end()
+
+    assert isinstance(ended.result, Later)
+    assert ended.result.reason.startswith("no_process: ")
+
+
 def test_memory_is_watched(pool: Pool) -> None:
     """Who holds more than the limit is ended under that name; the peak is told."""
     pool.settings = replace(pool.settings, task_memory_mb=200)
@@ -143,7 +157,7 @@ def test_a_process_that_died_idle_is_not_used(pool: Pool) -> None:
     tasks.start()
     (first,) = pids(pool)
     tasks.end()
-    os.kill(first, 9)
+    os.kill(first, signal.SIGKILL)
     eventually(lambda: not alive(first))
 
     tasks.start()
