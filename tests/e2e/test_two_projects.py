@@ -167,7 +167,7 @@ def test_what_befalls_one_project_in_the_middle_leaves_the_other_unharmed(
 ) -> None:
     """The project that pays for a shared download goes, or changes, while that download runs."""
     with pair.server.hold(SHARED[0]) as held, pair.worker():
-        assert held.asked.wait(60)
+        assert held.asked.wait(120)
         eventually(lambda: pair.sponsor(SHARED[0]) is not None, what="a sponsor")
         struck = pair.sponsor(SHARED[0])
         assert struck is not None
