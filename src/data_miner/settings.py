@@ -61,6 +61,10 @@ class Settings:
     """A task's process that holds more is killed, class ``out_of_memory``; 0 is no limit."""
     tasks_per_child: int = 50
     """A task process is replaced after this many tasks."""
+    socket_timeout_seconds: float = 30
+    """How long a server that videos come from may say nothing."""
+    allow_private_addresses: int = 0
+    """1 lets downloads reach addresses inside of a network, such as this machine's own."""
     first_wave: int = 8
     """Videos in the first wave; each one after it has twice as many."""
     provider: str = "auto"
