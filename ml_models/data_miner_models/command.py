@@ -37,7 +37,9 @@ def list_models(home: _Home = _HOME, as_json: _AsJson = False) -> None:
         return
     for card in cards:
         size = sum(file.bytes for file in card.files.values()) / 1e6
-        typer.echo(f"{card.name:24} {card.family:16} {card.dimension:5}  {size:8.1f} MB  {card.summary}")
+        typer.echo(
+            f"{card.name:24} {card.family:16} {card.dimension:5}  {size:8.1f} MB  {card.summary}"
+        )
         if card.warning:
             typer.echo(f"{'':24} {card.warning}")
 
