@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from sqlalchemy import text
 
 from data_miner import pipeline
@@ -134,3 +135,37 @@ def test_a_deleted_project_leaves_nothing_behind(world: World) -> None:
         c.execute(text("DELETE FROM projects WHERE project_id = :p"), {"p": project})
     assert world.rows("SELECT * FROM waves") == []
     assert world.rows("SELECT * FROM project_videos") == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "again"),
+    [
+        ("filter", {"download", "extract", "embed", "filter"}),
+        ("dedup", {"dedup", "download", "cut"}),
+        ("export", {"export"}),
+    ],
+)
+def test_what_retention_took_is_made_again_only_when_it_is_needed(
+    world: World, changed: str, again: set[str]
+) -> None:
+    """Collected files bring no work by themselves; a changed spec brings back what it reads."""
+    project = world.project(found=[["a", "b", "c"]])
+    world.plan(project)
+    world.drain()
+    with world.engine.begin() as c:
+        c.execute(
+            text(
+                "UPDATE results SET gone_at = dataminer_now()"
+                " WHERE stage IN ('download', 'extract', 'embed')"
+            )
+        )
+    assert not world.sweep().changed
+
+    world.compile(project, pipeline.NAMES, 1, {changed: "other"})
+    world.plan(project)
+    repeated = [t.stage for t in world.drain()]
+
+    assert set(repeated) >= again
+    assert not ({"download", "extract", "embed"} - again) & set(repeated)
+    assert repeated.count("export") == 2
+    assert not world.sweep().changed

@@ -58,6 +58,13 @@ BEGIN
         stage := 'cut';
         planned := plan_cuts(waves_gathered || gathered);
         RETURN NEXT;
+        IF waves_gathered <> '{}' THEN
+            stage := 'download';  -- of sources that retention took and that are to be cut now
+            planned := plan_some_videos('download', ARRAY(
+                SELECT k.video_id FROM results r CROSS JOIN kept_videos(r.facts) AS k (video_id)
+                WHERE r.wave_id = ANY (waves_gathered) AND r.stage = 'dedup'));
+            RETURN NEXT;
+        END IF;
         stage := 'detect';
         planned := plan_detects(touched, cuts_ended);
         RETURN NEXT;
