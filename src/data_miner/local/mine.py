@@ -16,7 +16,7 @@ from data_miner.compiler import compile_project
 from data_miner.db.engine import reachable
 from data_miner.errors import DatabaseError
 from data_miner.local.database import Database
-from data_miner.local.resolve import resolve_paths
+from data_miner.local.resolve import check_project_reach, resolve_paths
 from data_miner.local.workers import WorkerSet
 from data_miner.models import model_lookup
 from data_miner.settings import PREFIX, Settings
@@ -36,9 +36,11 @@ Observer = Callable[[Progress], None]
 def apply(engine: Engine, settings: Settings, project: MiningProject, folder: Path) -> Applied:
     """Write a project's rows; its relative paths count from `folder`.
 
-    Raises DataMinerError for a model that is not there and for a database that cannot be reached.
+    Raises DataMinerError for a model that is not there, a URI outside of what is allowed here, and
+    a database that cannot be reached.
     """
     resolved = resolve_paths(project, folder)
+    check_project_reach(resolved, settings.allowed_prefixes)
     compiled = compile_project(resolved.spec, model_lookup(settings.model_stores))
     with reachable(engine), engine.begin() as conn:
         return apply_project(conn, resolved, compiled, first_wave=settings.first_wave)

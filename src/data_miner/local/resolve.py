@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from data_miner.spec.project import MiningProject
+from data_miner.storage.reach import check_reach
 
 
 def resolve_paths(project: MiningProject, folder: Path) -> MiningProject:
@@ -25,6 +26,23 @@ def resolve_paths(project: MiningProject, folder: Path) -> MiningProject:
         export = spec.export.model_copy(update={"uri": absolute(spec.export.uri, folder)})
         update["export"] = export
     return project.model_copy(update={"spec": spec.model_copy(update=update)})
+
+
+def check_project_reach(project: MiningProject, allowed_prefixes: str) -> None:
+    """Raise SpecError for the first URI of a project that lies outside of the allowed prefixes.
+
+    `project` has absolute paths; no prefixes allow everything. Addresses of web pages are no
+    storage: downloads have a guard of their own.
+    """
+    for number, source in enumerate(project.spec.sources):
+        if source.files is not None:
+            what = f"spec.sources[{number}].files.uri"
+            check_reach(source.files.uri, allowed_prefixes, what=what)
+        elif source.urls is not None and source.urls.file is not None:
+            what = f"spec.sources[{number}].urls.file"
+            check_reach(source.urls.file, allowed_prefixes, what=what)
+    if project.spec.export is not None and project.spec.export.uri is not None:
+        check_reach(project.spec.export.uri, allowed_prefixes, what="spec.export.uri")
 
 
 def absolute(uri: str, folder: Path) -> str:

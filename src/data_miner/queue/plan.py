@@ -9,7 +9,8 @@ from sqlalchemy import Connection, text
 from data_miner.queue.task import Claimed
 
 AFTER = text(
-    "SELECT stage, sum(planned)::integer AS planned FROM plan_after(CAST(:stages AS text[]), CAST(:subjects AS text[]),"
+    "SELECT stage, sum(planned)::integer AS planned"
+    " FROM plan_after(CAST(:stages AS text[]), CAST(:subjects AS text[]),"
     " CAST(:videos AS text[]), CAST(:waves AS integer[]), CAST(:projects AS integer[]),"
     " :first_wave) WHERE planned > 0 GROUP BY stage"
 )
