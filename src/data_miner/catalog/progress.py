@@ -66,7 +66,10 @@ class Progress:
 
 
 def progress(conn: Connection, project_id: int) -> Progress:
-    """Everything that `status` shows. Raises NotFoundError for an id that no project has."""
+    """Everything that `status` shows. Raises NotFoundError for an id that no project has.
+
+    Several queries: call it within a `snapshot`, or it may judge a state that never was.
+    """
     row = conn.execute(_PROJECT, {"project_id": project_id}).one_or_none()
     if row is None:
         raise NotFoundError(f"there is no project with id {project_id}")

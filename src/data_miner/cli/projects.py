@@ -20,6 +20,7 @@ from data_miner.cli import options
 from data_miner.cli.display import funnel_table, stage_now
 from data_miner.cli.words import amount, where
 from data_miner.compiler import compile_project
+from data_miner.db.engine import snapshot
 from data_miner.local.mine import apply as apply_rows
 from data_miner.local.resolve import resolve_paths
 from data_miner.models import model_lookup
@@ -90,7 +91,7 @@ def status(
 
 
 def _look(engine: Engine, name: str | None, namespace: str) -> Sequence[Progress]:
-    with engine.begin() as conn:
+    with snapshot(engine) as conn:
         if name is not None:
             return [progress(conn, find_project(conn, name, namespace).project_id)]
         return [progress(conn, project.project_id) for project in projects(conn)]

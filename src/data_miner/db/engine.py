@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import URL, Engine, create_engine, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
 from data_miner.errors import DatabaseError
@@ -55,6 +55,21 @@ def place(url: str | URL) -> str:
     address = _parsed(url)
     host = address.host or str(address.query.get("host", "localhost"))
     return f"{host}:{address.port or 5432}/{address.database or ''}"
+
+
+@contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """A read-only connection whose queries all see the database as of one moment.
+
+    What is put together from several queries needs it: between two of them, the last task of a
+    project may end, and the sum would show a project that has neither work nor a result.
+    """
+    with engine.connect() as connection:
+        frozen = connection.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
+        with frozen.begin():
+            yield frozen
 
 
 @contextmanager

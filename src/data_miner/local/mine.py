@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from data_miner.catalog.apply import Applied, apply_project
 from data_miner.catalog.progress import Progress, progress
 from data_miner.compiler import compile_project
-from data_miner.db.engine import reachable
+from data_miner.db.engine import reachable, snapshot
 from data_miner.errors import DatabaseError
 from data_miner.local.database import Database
 from data_miner.local.resolve import check_project_reach, resolve_paths
@@ -48,7 +48,7 @@ def apply(engine: Engine, settings: Settings, project: MiningProject, folder: Pa
 
 def look(engine: Engine, project_id: int) -> Progress:
     """How a project stands now."""
-    with reachable(engine), engine.begin() as conn:
+    with reachable(engine), snapshot(engine) as conn:
         return progress(conn, project_id)
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import event
 
 from data_miner.catalog.progress import phase, progress
+from data_miner.db.engine import engine_for
 from data_miner.errors import NotFoundError
+from data_miner.local.mine import look
+from data_miner.pipeline import NAMES
 from data_miner.stage import Done, Skip, StageError
 from support.catalog import World, project, video
 
@@ -229,3 +233,26 @@ def test_an_unknown_project_is_not_found(world: World) -> None:
     """A number that no project has is an error of one line."""
     with world.begin() as conn, pytest.raises(NotFoundError, match="id 99"):
         progress(conn, 99)
+
+
+def test_a_project_that_ends_while_it_is_looked_at_is_never_stalled(world: World) -> None:
+    """The last export is committed between two queries of `look`: it shows the state before."""
+    world.find("a")
+    p = world.apply(project()).project_id
+    world.work(*(name for name in NAMES if name != "export"))
+    looker = engine_for(world.engine.url)
+    queries = 0
+
+    def end_it(*_: object) -> None:
+        nonlocal queries
+        queries += 1
+        if queries == 2:
+            world.work()
+
+    event.listen(looker, "before_cursor_execute", end_it)
+    seen = look(looker, p).phase
+    after = look(looker, p).phase
+    looker.dispose()
+
+    assert (str(seen.name), seen.reason) == ("Exporting", "WritingDataset")
+    assert (str(after.name), after.reason) == ("Complete", "AllDone")
