@@ -10,20 +10,23 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
 import typer
+from sqlalchemy import Engine
 
 from data_miner.catalog.progress import Progress
 from data_miner.catalog.spent import now, results_since, spent_since
 from data_miner.cli import options
 from data_miner.cli.display import progress_display, summary
+from data_miner.db.engine import reachable, snapshot
 from data_miner.errors import NotFoundError, StalledError
 from data_miner.local.database import open_database
 from data_miner.local.home import only_runner, prepare
-from data_miner.local.mine import RESTING, apply, look, watch, worker_set
+from data_miner.local.mine import RESTING, apply, look, patiently, watch, worker_set
 from data_miner.settings import Settings
 from data_miner.spec import MiningProject, load_project
 
@@ -126,7 +129,7 @@ def mine(
             return
         count = slots or max(1, (os.cpu_count() or 1) // workers)
         extra = ["--metrics-port", str(metrics_port)] if metrics_port is not None else []
-        team = worker_set(settings, database.url, count=workers, slots=count, options=extra)
+        team = worker_set(settings, database.url, count=workers, slots=count, first_options=extra)
         stack.callback(team.stop, grace_seconds=STOP_SECONDS)
         observe = stack.enter_context(progress_display(project.metadata.name, as_json=as_json))
         state = watch(
@@ -137,12 +140,17 @@ def mine(
             patience_seconds=settings.patience_seconds,
         )
         team.stop(grace_seconds=STOP_SECONDS)
-        with engine.begin() as conn:
-            spent = Spent(
-                spent_since(conn, applied.project_id, since),
-                results_since(conn, applied.project_id, since),
-            )
+        spent = patiently(
+            database,
+            lambda: _spent(engine, applied.project_id, since),
+            patience_seconds=settings.patience_seconds,
+        )
     _finish(state, spent, settings, as_json=as_json, worked=True)
+
+
+def _spent(engine: Engine, project_id: int, since: datetime) -> Spent:
+    with reachable(engine), snapshot(engine) as conn:
+        return Spent(spent_since(conn, project_id, since), results_since(conn, project_id, since))
 
 
 def _finish(

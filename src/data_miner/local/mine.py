@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy import Engine
 
@@ -31,6 +32,7 @@ GRACE_SECONDS = 0.5
 """Ctrl-C shall not wait for tasks: they are handed back, and a later run does them."""
 
 Observer = Callable[[Progress], None]
+Answer = TypeVar("Answer")
 
 
 def apply(engine: Engine, settings: Settings, project: MiningProject, folder: Path) -> Applied:
@@ -53,20 +55,42 @@ def look(engine: Engine, project_id: int) -> Progress:
 
 
 def worker_set(
-    settings: Settings, url: str, *, count: int, slots: int, options: Sequence[str] = ()
+    settings: Settings, url: str, *, count: int, slots: int, first_options: Sequence[str] = ()
 ) -> WorkerSet:
-    """Worker processes for this installation; nothing is started yet."""
+    """Worker processes for this installation; nothing is started yet.
+
+    `first_options` are for the first one alone: a port can be served once.
+    """
     environment = dict(os.environ)
     for field in dataclasses.fields(settings):
         environment[PREFIX + field.name.upper()] = str(getattr(settings, field.name))
     environment[PREFIX + "DATABASE_URL"] = url
     environment[PREFIX + "GRACE_SECONDS"] = str(min(settings.grace_seconds, GRACE_SECONDS))
     return WorkerSet(
-        arguments=["--slots", str(slots), *options],
+        arguments=["--slots", str(slots)],
+        first_arguments=first_options,
         environment=environment,
         log_folder=settings.home / "logs",
         count=count,
     )
+
+
+def patiently(database: Database, ask: Callable[[], Answer], *, patience_seconds: float) -> Answer:
+    """What `ask` returns, as soon as the database is there; the embedded one is started again.
+
+    Raises DatabaseError when it stays away for longer than `patience_seconds`.
+    """
+    away_since: float | None = None
+    while True:
+        try:
+            if away_since is not None:
+                database.revive()
+            return ask()
+        except DatabaseError:
+            away_since = away_since or time.monotonic()
+            if time.monotonic() - away_since > patience_seconds:
+                raise
+        time.sleep(LOOK_SECONDS)
 
 
 def watch(
@@ -79,25 +103,17 @@ def watch(
 ) -> Progress:
     """Keep the workers running until the project rests; returns how it stands then.
 
-    A database that goes away in the middle is waited for, the embedded one started again: the
-    work in flight is not lost. Raises DatabaseError when it stays away for longer than
-    `patience_seconds`.
+    A database that goes away in the middle is waited for as in `patiently`: the work in flight
+    is not lost.
     """
-    away_since: float | None = None
     while True:
         workers.poll()
         began = time.monotonic()
-        try:
-            state = look(database.engine, project_id)
-        except DatabaseError:
-            away_since = away_since or time.monotonic()
-            if time.monotonic() - away_since > patience_seconds:
-                raise
-            database.revive()
-        else:
-            away_since = None
-            observe(state)
-            if state.phase.name in RESTING:
-                return state
+        state = patiently(
+            database, lambda: look(database.engine, project_id), patience_seconds=patience_seconds
+        )
+        observe(state)
+        if state.phase.name in RESTING:
+            return state
         # Looking at a large project takes long: never more than a small part of the time.
         time.sleep(max(LOOK_SECONDS, LOOK_SHARE * (time.monotonic() - began)))

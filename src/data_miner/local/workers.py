@@ -43,6 +43,7 @@ class WorkerSet:
     environment: Mapping[str, str]
     log_folder: Path
     count: int
+    first_arguments: Sequence[str] = ()
     deaths: int = 0
     _slots: list[_Slot] = field(default_factory=list)
 
@@ -88,9 +89,10 @@ class WorkerSet:
             slot.process = None
 
     def _start(self, slot: _Slot, now: float) -> None:
+        extra = self.first_arguments if slot.index == 0 else ()
         with (self.log_folder / f"worker-{slot.index}.log").open("ab") as log:
             slot.process = subprocess.Popen(
-                [sys.executable, "-m", WORKER_MODULE, *self.arguments],
+                [sys.executable, "-m", WORKER_MODULE, *self.arguments, *extra],
                 env={**self.environment, PARENT_VARIABLE: str(os.getpid())},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
