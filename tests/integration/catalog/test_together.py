@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from data_miner.catalog import lifecycle
 from data_miner.catalog.facts import InputGoneError
+from data_miner.catalog.record import record
 from data_miner.catalog.retry import retry
+from data_miner.pipeline import NAMES
+from data_miner.queue.finish import Finished, finish
 from data_miner.queue.hand_back import hand_back
+from data_miner.queue.plan import plan_after
 from data_miner.queue.sweep import sweep
-from data_miner.stage import StageError
-from support.catalog import FIRST_WAVE, World, project
+from data_miner.stage import Done, StageError
+from support.catalog import FIRST_WAVE, World, artifact, digest, project
+from support.waiting import eventually
 
 VIDEOS = [f"v{i}" for i in range(6)]
 ROUNDS = 8
@@ -73,3 +80,63 @@ def test_changing_projects_while_workers_finish_ends_well(world: World) -> None:
         assert (state.phase.name, state.failed) == ("Complete", 0), state.phase
         assert sorted(v for wave in world.waves(p) for v in wave) == VIDEOS
         assert state.funnel.exported == 2 * len(VIDEOS)
+
+
+@pytest.mark.parametrize("stage", ["discover", "dedup", "export"])
+def test_what_ends_while_its_project_is_deleted_leaves_nothing(world: World, stage: str) -> None:
+    """A deletion waits for ends that are being written, and then takes them along."""
+    world.find("a")
+    p = world.apply(project()).project_id
+    if before := NAMES[: NAMES.index(stage)]:
+        world.work(*before)
+    (task,) = world.claim(stage)
+    dataset = {"digest": digest("d"), "images": 2, "uri": "/x", "summary": {}}
+    outcome = Done(
+        (artifact("manifest", "m"),),
+        {"frames": 2, "kept_by_video": {"a": 2}},
+        {"dataset": dataset} if stage == "export" else {},
+    )
+    gone = threading.Event()
+
+    def delete() -> None:
+        with world.begin() as conn:
+            lifecycle.delete(conn, p)
+        gone.set()
+
+    deleting = threading.Thread(target=delete)
+    with world.begin() as conn:
+        assert finish(conn, [Finished(task.id, task.claim_seq, facts=outcome.facts)]) == {task.id}
+        record(conn, task, outcome)
+        plan_after(conn, [task], first_wave=FIRST_WAVE)
+        deleting.start()
+        eventually(lambda: gone.is_set() or _somebody_waits(world), what="the deletion waits")
+    deleting.join(30)
+
+    assert gone.is_set()
+    for table in ("tasks", "results", "datasets", "artifacts"):
+        rows = f"SELECT * FROM {table} WHERE %s"
+        own = "project_id = :p" if table == "datasets" else "subject = :subject"
+        assert world.rows(rows % own, p=p, subject=task.subject) == [], table
+
+
+def test_what_ends_after_its_project_was_deleted_is_not_recorded(world: World) -> None:
+    """Also when the deletion could not take the task away, because its worker held the row."""
+    world.find("a")
+    p = world.apply(project()).project_id
+    world.work(*NAMES[: NAMES.index("dedup")])
+    (task,) = world.claim("dedup")
+    with world.begin() as holds:
+        holds.exec_driver_sql(f"SELECT FROM tasks WHERE id = {task.id} FOR UPDATE")
+        with world.begin() as conn:
+            lifecycle.delete(conn, p)
+
+    assert not world.finish(task, Done(facts={"frames": 0, "kept_by_video": {}}))
+    assert world.rows("SELECT FROM results WHERE subject = :s", s=task.subject) == []
+    with world.begin() as conn:
+        sweep(conn, first_wave=FIRST_WAVE)
+    assert world.rows("SELECT FROM tasks") == []
+
+
+def _somebody_waits(world: World) -> bool:
+    waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = "
+    return bool(world.rows(waiting + "current_database()"))

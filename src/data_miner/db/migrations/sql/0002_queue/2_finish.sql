@@ -10,6 +10,13 @@ LANGUAGE plpgsql AS $$
 DECLARE
     clock_now timestamptz := dataminer_now();
 BEGIN
+    -- What is about a project's own sources and waves ends before somebody deletes or edits the
+    -- project, or after it, and then not at all: nothing may be left of a project that is gone.
+    -- Before the tasks, as everyone who changes a project locks it first.
+    PERFORM FROM projects WHERE project_id IN (
+        SELECT t.project_id FROM tasks t
+        WHERE t.id = ANY (p_ids) AND (t.video_id IS NULL OR t.wave_id IS NOT NULL))
+    ORDER BY project_id FOR SHARE;
     -- In the order of ids, as everyone who locks more than one task and waits for it.
     PERFORM FROM tasks WHERE id = ANY (p_ids) ORDER BY id FOR UPDATE;
     RETURN QUERY
@@ -19,6 +26,8 @@ BEGIN
     ended AS (
         DELETE FROM tasks t USING given g
         WHERE t.id = g.id AND t.claim_seq = g.seq AND t.claimed_by IS NOT NULL
+          AND (t.video_id IS NOT NULL AND t.wave_id IS NULL OR EXISTS (
+              SELECT FROM projects p WHERE p.project_id = t.project_id AND p.deleted_at IS NULL))
         RETURNING t.*, g.outcome, g.reason, g.facts, g.cost),
     kept AS (
         INSERT INTO results AS r (
