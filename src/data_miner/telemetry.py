@@ -19,6 +19,8 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from data_miner.outside import printable, redact
+
 COUNTERS: Final = (
     "downloads",
     "bytes_downloaded",
@@ -137,24 +139,6 @@ def serve(port: int, health: Callable[[], str | None] = lambda: None) -> Threadi
 
 
 _SECRET_KEY = re.compile(r"pass(word|wd)?$|secret|token|cookie|credential|authorization|api_?key")
-_SECRET_TEXT = (
-    (re.compile(r"(?<=://)([^/\s:@]+):[^/\s@]+@"), r"\1:***@"),  # password in a URL
-    (
-        re.compile(
-            r"(?i)\b(pass(?:word|wd)?|secret\w*|token|api_?key|signature|x-amz-[\w-]+|sig)=[^\s&\"']+"
-        ),
-        r"\1=***",
-    ),
-    (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}"), r"\1 ***"),
-    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), "***"),
-)
-
-
-def redact(text: str) -> str:
-    """The text without passwords in URLs, signed query values, tokens and access keys."""
-    for pattern, replacement in _SECRET_TEXT:
-        text = pattern.sub(replacement, text)
-    return text
 
 
 def _redact_event(_logger: Any, _method: str, event: Any) -> Any:
@@ -165,8 +149,11 @@ def _redact_event(_logger: Any, _method: str, event: Any) -> Any:
 
 
 def _redact_value(value: Any) -> Any:
+    if isinstance(value, BaseException):
+        value = str(value)
     if isinstance(value, str):
-        return redact(value)
+        # A traceback has lines, which stay.
+        return "\n".join(printable(line) for line in redact(value).split("\n"))
     if isinstance(value, Mapping):
         return _redact_event(None, "", value)
     if isinstance(value, list | tuple):

@@ -14,11 +14,13 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from multiprocessing.connection import Connection
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from data_miner import telemetry
+from data_miner.outside import printable, shown
 from data_miner.stage import Done, Later, Outcome, Skip, StageError, StopRequested
 from data_miner.storage import open_store
 from data_miner.storage.store import NO_ROOM
@@ -78,18 +80,33 @@ def run_task(run: Run, context: TaskContext, find: Callable[[str], Any] = find_s
 
 
 def _checked(outcome: Outcome) -> Outcome:
-    """The outcome, if it is one and the database can hold it. Raises TypeError, ValueError."""
+    """The outcome, if it is one, as the database can hold it. Raises TypeError, ValueError."""
+    if isinstance(outcome, Skip | Later):
+        return replace(outcome, reason=shown(outcome.reason))
     if isinstance(outcome, Done):
         json.dumps([dict(outcome.facts), dict(outcome.records)], allow_nan=False)
         json.dumps([dict(artifact.media) for artifact in outcome.artifacts], allow_nan=False)
-    elif not isinstance(outcome, Skip | Later):
-        raise TypeError(f"a stage returned {type(outcome).__name__}, not Done, Skip or Later")
-    return outcome
+        return replace(outcome, facts=_kept(outcome.facts), records=_kept(outcome.records))
+    raise TypeError(f"a stage returned {type(outcome).__name__}, not Done, Skip or Later")
+
+
+_ADDRESSES: Final = frozenset({"url", "uri"})
+_WORDS: Final = frozenset({"error", "reason", "skip_reason"})
+
+
+def _kept(value: Any, name: str = "") -> Any:
+    """What a site or a file says may hold anything; an address must stay what it is."""
+    if isinstance(value, str):
+        return value if name in _ADDRESSES else (shown if name in _WORDS else printable)(value)
+    if isinstance(value, Mapping):
+        return {key: _kept(item, str(key)) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_kept(item, name) for item in value]
+    return value
 
 
 def _one_line(error: BaseException) -> str:
-    text = telemetry.redact(" ".join(str(error).split()))
-    return text[:500] or type(error).__name__
+    return shown(" ".join(str(error).split()))[:500] or type(error).__name__
 
 
 def end_group() -> NoReturn:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from data_miner import telemetry
 from data_miner.errors import DatabaseError
+from data_miner.outside import shown
 
 RETRY_SECONDS = (0.1, 0.3, 1.0, 2.0, 5.0)
 """Pauses between tries; the last one stays."""
@@ -39,7 +40,7 @@ def away_is_named() -> Iterator[None]:
 def first_line(error: BaseException) -> str:
     """What happened, without the statement, its values or a password."""
     cause = getattr(error, "orig", None) or error
-    return telemetry.redact((str(cause).strip().splitlines() or [type(cause).__name__])[0])
+    return shown((str(cause).strip().splitlines() or [type(cause).__name__])[0])
 
 
 @dataclass(slots=True)

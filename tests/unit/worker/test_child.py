@@ -91,6 +91,39 @@ def test_a_failure_is_one_line_without_secrets(tmp_path: Path) -> None:
     assert len(failure.message) < 600
 
 
+def test_a_reason_is_one_line_without_secrets(tmp_path: Path) -> None:
+    """What a site says when it wants nobody now holds neither its address's token nor escapes."""
+    put_off = ran(
+        tmp_path / "1", lambda: Later(3, "throttled: https://h/x?token=abc\x1b[2J: 429\n")
+    )
+    left_out = ran(tmp_path / "2", lambda: Skip("Live: https://h/x?token=abc"))
+
+    assert put_off == Later(3, "throttled: https://h/x?token=***�[2J: 429 ")
+    assert left_out == Skip("Live: https://h/x?token=***")
+
+
+def test_what_a_site_or_a_file_name_says_can_be_kept(tmp_path: Path) -> None:
+    """Titles lose what a database refuses or a terminal obeys; addresses stay what they are."""
+    address = "https://h/x?token=abc"
+    video = {
+        "url": address,
+        "title": "a\x00\x1b[31m\udcff",
+        "metadata": {"tags": ["\u202eb"]},
+        "skip_reason": f"NotAnAddress: {address}",
+    }
+
+    done = ran(tmp_path, lambda: Done(records={"videos": [video]}))
+
+    assert done.records["videos"] == [
+        {
+            "url": address,
+            "title": "a��[31m�",
+            "metadata": {"tags": ["�b"]},
+            "skip_reason": "NotAnAddress: https://h/x?token=***",
+        }
+    ]
+
+
 def test_being_stopped_is_no_failure(tmp_path: Path) -> None:
     """StopRequested ends the run quietly."""
     assert isinstance(ran(tmp_path, raising(StopRequested())), Stopped)
