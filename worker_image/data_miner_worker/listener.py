@@ -11,6 +11,8 @@ from typing import Any
 import psycopg2
 from psycopg2 import sql
 
+from data_miner.db.engine import KEEPALIVE
+
 CONNECT_SECONDS = 5
 RETRY_SECONDS = 5.0
 
@@ -60,7 +62,10 @@ class Listener:
         self._not_before = time.monotonic() + RETRY_SECONDS
         try:
             connection = psycopg2.connect(
-                self._dsn, connect_timeout=CONNECT_SECONDS, application_name="data-miner listener"
+                self._dsn,
+                connect_timeout=CONNECT_SECONDS,
+                application_name="data-miner listener",
+                **KEEPALIVE,
             )
         except psycopg2.Error:
             return False  # the claim loop meets the same database and says so

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
 from data_miner.errors import DatabaseError
+
+KEEPALIVE: Final[Mapping[str, int]] = {
+    "keepalives": 1,
+    "keepalives_idle": 20,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 35_000,
+}
+"""For libpq: a connection whose other end has vanished without a word (a node lost, a firewall
+that forgot it) is an error after 35 s. Without them a worker would wait for hours, and lose its
+leases; a statement that takes long is not affected."""
 
 
 def engine_for(
@@ -46,6 +58,7 @@ def engine_for(
             "application_name": application_name[:63],
             "connect_timeout": max(2, round(connect_timeout_seconds)),
             "options": options,
+            **KEEPALIVE,
         },
     )
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import select
+import socket
+import threading
+
+import psycopg2
+import psycopg2.extensions
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from data_miner.db.engine import engine_for, place, reachable
+from data_miner.db.engine import KEEPALIVE, engine_for, place, reachable
 from data_miner.db.migrate import upgrade
 from data_miner.db.revision import check_revision
 from data_miner.errors import DatabaseError
@@ -33,6 +40,50 @@ def test_sessions_are_as_the_queue_needs_them(database_url: str) -> None:
         "application_name": "worker 7",
         "statement_timeout": "12s",
         "lock_timeout": "1min",
+    }
+
+
+def test_a_server_that_vanishes_without_a_word_is_noticed() -> None:
+    """Over TCP the kernel asks after the other end, and gives up on what is not acknowledged."""
+    asked = threading.Event()
+
+    def answer(server: socket.socket) -> None:
+        peer, _ = server.accept()
+        peer.recv(1024)
+        asked.wait(20)
+        peer.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        talking = threading.Thread(target=answer, args=(server,))
+        talking.start()
+        raw = psycopg2.connect(
+            f"host=127.0.0.1 port={server.getsockname()[1]} sslmode=disable gssencmode=disable",
+            async_=1,
+            **KEEPALIVE,
+        )
+        while raw.poll() == psycopg2.extensions.POLL_WRITE:
+            select.select([], [raw], [], 10)
+        with socket.socket(fileno=os.dup(raw.fileno())) as ours:
+            kept = ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            idle = ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+            unacknowledged = ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        asked.set()
+        talking.join()
+        raw.close()
+
+    assert (kept, idle, unacknowledged) == (1, 20, 35_000)
+
+
+def test_every_session_asks_after_its_server(database_url: str) -> None:
+    """The engine's connections have the kernel's questions switched on."""
+    engine = engine_for(database_url)
+    with engine.connect() as c:
+        driver = c.connection.driver_connection
+        assert driver is not None
+        given = driver.info.dsn_parameters
+    engine.dispose()
+    assert {name: given[name] for name in KEEPALIVE} == {
+        name: str(value) for name, value in KEEPALIVE.items()
     }
 
 
