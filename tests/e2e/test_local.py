@@ -82,6 +82,14 @@ def test_ctrl_c_stops_within_seconds_and_the_next_run_continues(
     assert product.rows("SELECT 1 FROM tasks WHERE attempt > 0 OR lost_count > 0") == []
     assert product.mine(project)["phase"]["name"] == "Complete"
 
+    # Moved by somebody who should not have: the next run, which has nothing to do, mends it.
+    link = product.home / "datasets/default/local/dataset"
+    whole = link.readlink()
+    link.unlink()
+    link.symlink_to("versions/elsewhere")
+    assert product.mine(project)["worked"] is False
+    assert link.readlink() == whole
+
 
 def test_a_second_run_on_one_home_refuses_in_one_line(product: Product, project: Path) -> None:
     """While a run holds the home, another one says who holds it and ends with code 7."""

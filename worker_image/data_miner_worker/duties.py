@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, text
 
 from data_miner import queue, telemetry
-from data_miner.catalog import garbage, workers
+from data_miner.catalog import garbage, pointers, workers
 from data_miner.pipeline import NAMES
 from data_miner.queue import Notifier
 from data_miner.settings import Settings
@@ -30,8 +30,8 @@ def database_duties(settings: Settings) -> Sequence[Duty]:
 
 
 def store_duties(settings: Settings, store: Store) -> Sequence[Duty]:
-    """What keeps the store small."""
-    return (StoreSweep(settings, store),)
+    """What keeps files in line with the rows."""
+    return (Pointers(settings), StoreSweep(settings, store))
 
 
 @dataclass(slots=True)
@@ -137,6 +137,25 @@ class ForgetWorkers:
 
     def run(self, conn: Connection) -> None:
         workers.forget(conn, older_than_seconds=WORKER_ROW_SECONDS)
+
+    def given_up(self) -> None:
+        """Nothing is told by this duty alone."""
+
+
+@dataclass(slots=True)
+class Pointers:
+    """Lets the names of datasets lead to the versions that were recorded last."""
+
+    settings: Settings
+    name: str = "pointers"
+    after_outage_seconds: float = 0
+
+    @property
+    def every_seconds(self) -> float:
+        return max(0.05, self.settings.sweep_seconds)
+
+    def run(self, conn: Connection) -> None:
+        pointers.follow(conn)
 
     def given_up(self) -> None:
         """Nothing is told by this duty alone."""

@@ -7,24 +7,19 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import fsspec
 
-from data_miner.fingerprint import canonical_json
-from data_miner.stage import StageError
-from data_miner.storage.store import failure, named_failures
+from data_miner.storage.pointer import MANIFEST, TEMPORARY, VERSIONS, folder_of, in_the_way, point
+from data_miner.storage.store import any_failure, named_failures
 
 Content = bytes | Path
 """What a file holds, or an immutable file that holds it."""
 Tick = Callable[[float], None]
 
-MANIFEST: Final = "manifest.json"
-_TEMPORARY: Final = ".making-"
 _ABANDONED_SECONDS: Final = 24 * 3600.0
 
 
@@ -46,22 +41,21 @@ def publish(base: str, digest: str, files: Mapping[str, Content], tick: Tick) ->
         StageError: ``disk_full``, ``storage``, or ``dataset_in_the_way`` when something that is
             no dataset lies there.
     """
-    parts = urlsplit(base)
-    if parts.scheme in {"", "file"}:
-        folder = Path(base if not parts.scheme else base[len("file://") :]).expanduser()
+    folder = folder_of(base)
+    if folder is not None:
         with named_failures(f"export to {base}"):
             return str(_to_folder(folder, digest, files, tick))
-    with _any_failure(f"export to {base}"):
+    with any_failure(f"export to {base}"):
         return _to_bucket(base.rstrip("/"), digest, files, tick)
 
 
 def _to_folder(base: Path, digest: str, files: Mapping[str, Content], tick: Tick) -> Path:
-    versions = base / "versions"
+    versions = base / VERSIONS
     versions.mkdir(parents=True, exist_ok=True)
     final = versions / digest[:16]
     if not _is_whole(final, digest, files):
         _clear_abandoned(versions)
-        made = versions / f"{_TEMPORARY}{uuid.uuid4().hex}"
+        made = versions / f"{TEMPORARY}{uuid.uuid4().hex}"
         made.mkdir()
         try:
             _write_tree(made, files, tick)
@@ -70,7 +64,7 @@ def _to_folder(base: Path, digest: str, files: Mapping[str, Content], tick: Tick
             shutil.rmtree(made, ignore_errors=True)
         _sync_folder(versions)
     tick(1.0)  # who has lost the lease must not move the link back to an old version
-    _point(base / "dataset", Path("versions") / final.name)
+    point(str(final), digest)
     return final
 
 
@@ -80,27 +74,19 @@ def _is_whole(final: Path, digest: str, files: Mapping[str, Content]) -> bool:
         manifest = (final / MANIFEST).read_bytes()
     except FileNotFoundError:
         if final.exists() and not (final / "provenance.json").exists():
-            raise _in_the_way(final) from None
+            raise in_the_way(final) from None
         return False
     except NotADirectoryError:
-        raise _in_the_way(final) from None
+        raise in_the_way(final) from None
     return hashlib.sha256(manifest).hexdigest() == digest and all(
         (final / path).is_file() for path in files
-    )
-
-
-def _in_the_way(path: Path) -> StageError:
-    return StageError(
-        "dataset_in_the_way",
-        f"{path} is there, but data-miner did not make it; move it away or export elsewhere",
-        permanent=True,
     )
 
 
 def _clear_abandoned(versions: Path) -> None:
     """Remove what crashed runs left behind, once it is old enough that nobody works on it."""
     oldest = time.time() - _ABANDONED_SECONDS
-    for path in versions.glob(f"{_TEMPORARY}*"):
+    for path in versions.glob(f"{TEMPORARY}*"):
         if path.stat().st_mtime < oldest:
             shutil.rmtree(path, ignore_errors=True)
 
@@ -155,17 +141,6 @@ def _move_into_place(made: Path, final: Path, is_whole: Callable[[], bool]) -> N
         shutil.rmtree(damaged, ignore_errors=True)
 
 
-def _point(link: Path, target: Path) -> None:
-    if link.exists() and not link.is_symlink():
-        raise _in_the_way(link)
-    if link.is_symlink() and link.readlink() == target:
-        return
-    fresh = link.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
-    fresh.symlink_to(target, target_is_directory=True)
-    fresh.replace(link)
-    _sync_folder(link.parent)
-
-
 def _sync_folder(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -177,7 +152,7 @@ def _sync_folder(path: Path) -> None:
 def _to_bucket(base: str, digest: str, files: Mapping[str, Content], tick: Tick) -> str:
     """Objects first, the manifest after them, the pointer last: each names only what is there."""
     fs, root = fsspec.core.url_to_fs(base, use_listings_cache=False)
-    version = f"versions/{digest[:16]}"
+    version = f"{VERSIONS}/{digest[:16]}"
     folder = f"{root}/{version}"
     if not fs.exists(f"{folder}/{MANIFEST}"):
         others = [(path, content) for path, content in files.items() if path != MANIFEST]
@@ -191,19 +166,5 @@ def _to_bucket(base: str, digest: str, files: Mapping[str, Content], tick: Tick)
         assert isinstance(manifest, bytes)
         fs.pipe_file(f"{folder}/{MANIFEST}", manifest)
     tick(1.0)  # as above
-    pointer = canonical_json({"digest": digest, "path": version}).encode()
-    fs.pipe_file(f"{root}/latest.json", pointer)
+    point(f"{base}/{version}", digest)
     return f"{base}/{version}"
-
-
-@contextmanager
-def _any_failure(what: str) -> Iterator[None]:
-    try:
-        yield
-    except StageError:
-        raise
-    except OSError as error:
-        raise failure(error, what, "storage") from error
-    except Exception as error:  # clients of buckets raise types of their own
-        first = (str(error).splitlines() or [""])[0]
-        raise StageError("storage", f"{what}: {type(error).__name__}: {first}") from error

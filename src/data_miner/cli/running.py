@@ -26,7 +26,7 @@ from data_miner.db.engine import reachable, snapshot
 from data_miner.errors import NotFoundError, StalledError
 from data_miner.local.database import open_database
 from data_miner.local.home import only_runner, prepare
-from data_miner.local.mine import RESTING, apply, look, patiently, watch, worker_set
+from data_miner.local.mine import RESTING, apply, follow_rows, look, patiently, watch, worker_set
 from data_miner.settings import Settings
 from data_miner.spec import MiningProject, load_project
 
@@ -125,6 +125,7 @@ def mine(
         applied = apply(engine, settings, project, folder)
         before = look(engine, applied.project_id)
         if before.phase.name in RESTING and not applied.changed:
+            follow_rows(engine)
             _finish(before, Spent(), settings, as_json=as_json, worked=False)
             return
         count = slots or max(1, (os.cpu_count() or 1) // workers)
@@ -140,6 +141,8 @@ def mine(
             patience_seconds=settings.patience_seconds,
         )
         team.stop(grace_seconds=STOP_SECONDS)
+        patience = settings.patience_seconds
+        patiently(database, lambda: follow_rows(engine), patience_seconds=patience)
         spent = patiently(
             database,
             lambda: _spent(engine, applied.project_id, since),

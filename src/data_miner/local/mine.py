@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from sqlalchemy import Engine
 
+from data_miner.catalog import pointers
 from data_miner.catalog.apply import Applied, apply_project
 from data_miner.catalog.progress import Progress, progress
 from data_miner.compiler import compile_project
@@ -52,6 +53,12 @@ def look(engine: Engine, project_id: int) -> Progress:
     """How a project stands now."""
     with reachable(engine), snapshot(engine) as conn:
         return progress(conn, project_id)
+
+
+def follow_rows(engine: Engine) -> None:
+    """Let what is found under the datasets' names be what was recorded last."""
+    with reachable(engine), engine.connect() as conn:
+        pointers.follow(conn)
 
 
 def worker_set(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from data_miner.storage.names import (
     object_name,
     suffix_of,
 )
-from data_miner.storage.store import SWEEP_BATCH, Referenced, Swept, failure
+from data_miner.storage.store import SWEEP_BATCH, Referenced, Swept, any_failure
 
 YOUNG_SECONDS = 3600.0
 """An object older than this is put again instead of reused, so that no sweep takes it before it is
@@ -60,7 +59,7 @@ class ObjectStore:
         self._cache = FileCache(cache, cache_bytes)
 
     def publish(self, path: Path, kind: str, media: Mapping[str, Any] | None = None) -> Artifact:
-        with _named(f"publish {path.name} ({kind}) to {self.uri}"):
+        with any_failure(f"publish {path.name} ({kind}) to {self.uri}"):
             digest, size = digest_of(path, self._alive)
             name = object_name(digest, suffix_of(path))
             known = self._info(name)
@@ -80,12 +79,12 @@ class ObjectStore:
                     f"{self.uri}/{name}: {size} bytes with another content than was published",
                 )
 
-        with _named(f"fetch {artifact.kind} {self.uri}/{name}", missing="input_missing"):
+        with any_failure(f"fetch {artifact.kind} {self.uri}/{name}", missing="input_missing"):
             return self._cache.take(name, into, bring)
 
     def cached(self, key: str, into: Path) -> Path | None:
         name = cache_name(key)
-        with _named(f"look up {self.uri}/{name}"):
+        with any_failure(f"look up {self.uri}/{name}"):
             try:
                 return self._cache.take(name, into, self._bring(name))
             except FileNotFoundError:
@@ -93,7 +92,7 @@ class ObjectStore:
 
     def remember(self, key: str, path: Path, into: Path) -> Path:
         name = cache_name(key)
-        with _named(f"remember {path.name} in {self.uri}"):
+        with any_failure(f"remember {path.name} in {self.uri}"):
             try:
                 # Exclusive: the bucket itself decides who was first.
                 self._fs.put_file(str(path), f"{self._root}/{name}", mode="create")
@@ -104,7 +103,7 @@ class ObjectStore:
 
     def sweep(self, referenced: Referenced, *, older_than_seconds: float) -> Swept:
         total = Swept()
-        with _named(f"sweep {self.uri}"):
+        with any_failure(f"sweep {self.uri}"):
             for folder in self._listing(OBJECTS):
                 old = [
                     info
@@ -152,17 +151,3 @@ def _age_seconds(info: Mapping[str, Any]) -> float:
     if not isinstance(modified, datetime):
         raise StageError("storage", f"{info['name']}: this kind of store tells no times")
     return time.time() - modified.timestamp()
-
-
-@contextmanager
-def _named(what: str, *, missing: str = "storage") -> Iterator[None]:
-    """Every failure of a bucket is a StageError with one line: credentials, names, networks."""
-    try:
-        yield
-    except StageError:
-        raise
-    except OSError as error:
-        raise failure(error, what, missing) from error
-    except Exception as error:  # client libraries raise types of their own
-        first = (str(error).splitlines() or [""])[0]
-        raise StageError("storage", f"{what}: {type(error).__name__}: {first}") from error

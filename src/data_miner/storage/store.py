@@ -84,3 +84,17 @@ def failure(error: OSError, what: str, missing: str) -> StageError:
         return StageError("disk_full", f"{what}: {reason}; make room, then the task runs again")
     name = missing if isinstance(error, FileNotFoundError) else "storage"
     return StageError(name, f"{what}: {reason}")
+
+
+@contextmanager
+def any_failure(what: str, *, missing: str = "storage") -> Iterator[None]:
+    """Every failure of a bucket is a StageError with one line: credentials, names, networks."""
+    try:
+        yield
+    except StageError:
+        raise
+    except OSError as error:
+        raise failure(error, what, missing) from error
+    except Exception as error:  # client libraries raise types of their own
+        first = (str(error).splitlines() or [""])[0]
+        raise StageError("storage", f"{what}: {type(error).__name__}: {first}") from error

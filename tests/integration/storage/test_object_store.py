@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from moto.server import ThreadedMotoServer
 
 from data_miner.errors import StorageError
 from data_miner.stage import StageError
-from data_miner.storage import Store, open_store
+from data_miner.storage import Store, open_store, pointer
 
 BUCKET = "mined"
 
@@ -133,3 +134,21 @@ def test_a_uri_that_is_no_store_is_refused(uri: str, tmp_path: Path) -> None:
     """One line says which forms there are."""
     with pytest.raises(StorageError, match=r"three slashes|expected a path"):
         open_store(uri, scratch=tmp_path)
+
+
+def test_a_bucket_names_the_version_that_was_chosen(bucket: str, tmp_path: Path) -> None:
+    """A small object leads to it; a version whose manifest is not there is left alone."""
+    base = f"s3://{bucket}/{tmp_path.name}"
+    key = f"{tmp_path.name}/versions/{{}}/manifest.json"
+    client = boto3.client("s3")
+    client.put_object(Bucket=bucket, Key=key.format("one"), Body=b"{}")
+
+    assert not pointer.is_pointed_to(f"{base}/versions/one", "d1")
+    pointer.point(f"{base}/versions/one", "d1")
+
+    assert pointer.is_pointed_to(f"{base}/versions/one", "d1")
+    assert pointer.is_pointed_to(f"{base}/versions/two", "d2")
+    found = client.get_object(Bucket=bucket, Key=f"{tmp_path.name}/latest.json")
+    assert json.loads(found["Body"].read()) == {"digest": "d1", "path": "versions/one"}
+    client.put_object(Bucket=bucket, Key=key.format("two"), Body=b"{}")
+    assert not pointer.is_pointed_to(f"{base}/versions/two", "d2")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from data_miner.stage import StageError, StopRequested
+from data_miner.storage import pointer
 from data_miner_worker.publish import publish
 from support.versions import put, version
 
@@ -161,3 +162,32 @@ def test_who_has_lost_the_lease_does_not_move_the_link(tmp_path: Path) -> None:
         publish(str(base), digest, files, tick)
 
     assert text_of(base / "dataset") == "one"
+
+
+def test_the_name_of_a_dataset_can_be_led_back(tmp_path: Path) -> None:
+    """To a version that is there; one that is not, or lies elsewhere, is left alone."""
+    base = tmp_path / "base"
+    one, two = version(tmp_path, "one"), version(tmp_path, "two")
+    first = put(base, *one)
+    put(base, *two)
+    assert not pointer.is_pointed_to(first, one[0])
+
+    pointer.point(first, one[0])
+
+    assert text_of(base / "dataset") == "one"
+    assert pointer.is_pointed_to(first, one[0])
+    assert pointer.is_pointed_to(str(base / "versions/taken-away"), two[0])
+    assert pointer.is_pointed_to(str(tmp_path), one[0])
+
+
+def test_a_folder_in_the_place_of_the_link_is_not_touched(tmp_path: Path) -> None:
+    """What somebody else has put there stays, and the failure names it."""
+    base, one = tmp_path / "base", version(tmp_path, "one")
+    first = put(base, *one)
+    (base / "dataset").unlink()
+    (base / "dataset").mkdir()
+
+    assert not pointer.is_pointed_to(first, one[0])
+    with pytest.raises(StageError, match="did not make it"):
+        pointer.point(first, one[0])
+    assert (base / "dataset").is_dir()

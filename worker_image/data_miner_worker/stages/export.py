@@ -6,6 +6,7 @@ from collections import Counter
 from typing import ClassVar
 
 from data_miner.stage import Context, Done, Outcome, Skip
+from data_miner.storage.pointer import MANIFEST
 from data_miner_worker.dataset import Dataset
 from data_miner_worker.formats.card import card
 from data_miner_worker.formats.coco import coco_files
@@ -15,7 +16,7 @@ from data_miner_worker.formats.parquet import parquet_files
 from data_miner_worker.formats.provenance import provenance
 from data_miner_worker.formats.yolo import yolo_files
 from data_miner_worker.gather import gather
-from data_miner_worker.publish import MANIFEST, Content, publish
+from data_miner_worker.publish import Content, publish
 from data_miner_worker.report.collect import collect
 from data_miner_worker.report.page import page
 from data_miner_worker.told import Told
@@ -49,16 +50,18 @@ class Export:
             "provenance.json": provenance(context, dataset, told, digest),
             MANIFEST: manifest_bytes,
         }
-        uri = publish(assignment.params["base"], digest, files, context.tick)
         stored = context.scratch / MANIFEST
         stored.write_bytes(manifest_bytes)
+        artifact = context.publish(stored, "manifest")
+        # Last: what people find under the dataset's name should be what is about to be recorded.
+        uri = publish(assignment.params["base"], digest, files, context.tick)
         summary = {
             "boxes": dataset.boxes,
             "splits": dataset.split_sizes,
             "left_out": dict(Counter(one.reason for one in dataset.left_out)),
         }
         return Done(
-            artifacts=(context.publish(stored, "manifest"),),
+            artifacts=(artifact,),
             facts={"frames": len(dataset.images), "digest": digest, "uri": uri, **summary},
             records={
                 "dataset": {
