@@ -269,6 +269,43 @@ def test_a_playlist_is_listed_and_none_of_it_fetched(tmp_path: Path, web: WebSer
     assert set(web.gets) == {"/feed"}
 
 
+@pytest.mark.parametrize("link", ["file:///etc/hostname", "ftp://127.0.0.1/film.webm"])
+def test_a_list_cannot_name_a_file_of_this_machine(
+    tmp_path: Path, web: WebServer, link: str
+) -> None:
+    """What a site calls a video is an address of the web, or it is left out and says so."""
+    item = f"<item><title>Film</title><link>{link}</link></item>"
+    text = f'<?xml version="1.0"?><rss version="2.0"><channel>{item}</channel></rss>'
+    url = web.put("/feed", text.encode(), content_type="application/rss+xml")
+
+    (video,) = _videos(tmp_path, "playlist", {"url": url, "limit": 3})
+
+    assert video["skip_reason"] == f"NotAnAddress: {link}"
+
+
+@pytest.mark.parametrize(
+    "text", ["https://[x/a.mp4", "https://x.test:99999/a", "-oout", "file:///a", "gopher://x/"]
+)
+def test_what_is_no_address_harms_nothing_else(tmp_path: Path, text: str) -> None:
+    """It says so itself; the addresses beside it are taken."""
+    items = [text, "https://x.test/b.mp4"]
+
+    wrong, right = _videos(tmp_path, "urls", {"items": items, "file": None})
+
+    assert (wrong["skip_reason"], right["skip_reason"]) == (f"NotAnAddress: {text}", None)
+
+
+def test_a_password_in_a_list_of_addresses_is_not_kept(tmp_path: Path) -> None:
+    """The address is left out, and neither its row nor the reason holds the password."""
+    path = tmp_path / "list.txt"
+    path.write_text("https://ann:hunter2@x.test/a.mp4\n")
+
+    (video,) = _videos(tmp_path, "urls", {"items": None, "file": str(path)})
+
+    assert video["skip_reason"].startswith("HoldsPassword: ")
+    assert "hunter2" not in json.dumps(video)
+
+
 def test_titles_of_a_list_are_selected_by_word(tmp_path: Path, web: WebServer) -> None:
     """Left out with the word that decided, before a byte is fetched."""
     source = {"url": _feed(web, 3), "limit": 10}

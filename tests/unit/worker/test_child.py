@@ -94,11 +94,11 @@ def test_a_failure_is_one_line_without_secrets(tmp_path: Path) -> None:
 def test_a_reason_is_one_line_without_secrets(tmp_path: Path) -> None:
     """What a site says when it wants nobody now holds neither its address's token nor escapes."""
     put_off = ran(
-        tmp_path / "1", lambda: Later(3, "throttled: https://h/x?token=abc\x1b[2J: 429\n")
+        tmp_path / "1", lambda: Later(3, "throttled: https://h/x?token=abc: 429\x1b[2J\n")
     )
     left_out = ran(tmp_path / "2", lambda: Skip("Live: https://h/x?token=abc"))
 
-    assert put_off == Later(3, "throttled: https://h/x?token=***�[2J: 429 ")
+    assert put_off == Later(3, "throttled: https://h/x?token=*** 429�[2J ")
     assert left_out == Skip("Live: https://h/x?token=***")
 
 

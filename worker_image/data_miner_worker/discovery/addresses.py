@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import fsspec
 
@@ -31,21 +32,46 @@ def read_list(path: str) -> list[str]:
 def by_hand(urls: Iterable[str], source_type: str, source_info: str | None) -> Iterator[Candidate]:
     """A candidate for each address; for what is none, a candidate that says so."""
     for url in urls:
-        if not _ADDRESS.fullmatch(url):
-            yield Candidate(
-                url_id(url), url, source_type, source_info, unusable=f"NotAnAddress: {url[:200]}"
-            )
+        refused = _refused(url, source_type, source_info)
+        if refused is not None:
+            yield refused
             continue
         page = sites.known_page(url)
         yield Candidate(identify(url, {}), url, source_type, source_info, on_page=page is not None)
 
 
+def _refused(url: str, source_type: str, source_info: str | None) -> Candidate | None:
+    """The candidate for what is no address of the web, or must not be kept; None for others.
+
+    A site's list too may name a file of this machine, and nobody's password belongs in a row.
+    """
+    if not _is_address(url):
+        reason = f"NotAnAddress: {url[:200]}"
+    elif "@" in urlsplit(url).netloc:
+        url = urlsplit(url)._replace(netloc=urlsplit(url).netloc.rpartition("@")[2]).geturl()
+        reason = f"HoldsPassword: {url[:200]}: put it in a credential (spec.download.secretRef)"
+    else:
+        return None
+    return Candidate(url_id(url), url, source_type, source_info, unusable=reason)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        return bool(_ADDRESS.fullmatch(url) and urlsplit(url).hostname and urlsplit(url).port != 0)
+    except ValueError:  # brackets or a port that cannot be
+        return False
+
+
 def listed(
     entries: Iterable[Mapping[str, Any]], source_type: str, source_info: str
 ) -> Iterator[Candidate]:
-    """A candidate for each entry of a site's list."""
+    """A candidate for each entry of a site's list; for what is no address, one that says so."""
     for entry in entries:
         url = str(entry["url"])
+        refused = _refused(url, source_type, source_info)
+        if refused is not None:
+            yield refused
+            continue
         yield Candidate(
             identify(url, entry),
             url,

@@ -25,7 +25,11 @@ def file_id(name: str, size: int, head: bytes, tail: bytes) -> str:
 
 def url_id(url: str) -> str:
     """Id of a video behind a plain address."""
-    name = unquote(urlsplit(url).path).rstrip("/").rpartition("/")[2]
+    try:
+        path = urlsplit(url).path
+    except ValueError:  # no address at all, which its candidate says
+        path = ""
+    name = unquote(path).rstrip("/").rpartition("/")[2]
     return f"{slug(_stem(name))}-{_digest8(url)}"
 
 

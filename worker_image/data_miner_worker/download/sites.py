@@ -1,7 +1,9 @@
 """The only door to yt-dlp: what a site has, and the video behind one of its pages.
 
 yt-dlp runs in this process, which is a task's own. Some sites want a JavaScript runtime for their
-best formats; yt-dlp finds one (deno) on the PATH where there is one.
+best formats; yt-dlp finds one (deno) on the PATH where there is one. Nothing else of the user's is
+taken: no plugins, no settings. No other program fetches in its place (ffmpeg, rtmpdump): only what
+this process itself connects to can be kept from addresses inside.
 """
 
 from __future__ import annotations
@@ -18,17 +20,20 @@ import yt_dlp
 import yt_dlp.networking.exceptions
 import yt_dlp.utils
 from yt_dlp.extractor import gen_extractor_classes
+from yt_dlp.globals import plugin_dirs
+from yt_dlp.postprocessor.ffmpeg import FFmpegPostProcessor
 
 from data_miner.stage import Skip, StageError
 from data_miner_worker.download.direct import read_cookies
 from data_miner_worker.download.failures import Instead, for_message, for_status, too_large
 from data_miner_worker.download.limits import Limits, Progress
 from data_miner_worker.download.reach import guarded
-from data_miner_worker.media import program
 
 Json = Any
 Tick = Callable[[], None]
 
+plugin_dirs.value = []
+_NO_FFMPEG: Final = "/nonexistent/ffmpeg"
 _KEPT: Final = (
     "id",
     "title",
@@ -77,9 +82,9 @@ def download(url: str, folder: Path, limits: Limits, progress: Progress) -> tupl
         StageError: as `for_message` and `for_status` name it; ``forbidden_address``.
         Instead: too large, still live, or the site wants us to come later.
     """
-    height = limits.max_height
+    small, web = f"[height<=?{limits.max_height}]", "[protocol!^=rtmp]"
     options = {
-        "format": f"bv[height<=?{height}]/b[height<=?{height}]/wv/w",
+        "format": f"bv{small}{web}/b{small}{web}/wv{web}/w{web}",
         "outtmpl": {"default": str(folder / "media.%(ext)s")},
         "paths": {"home": str(folder), "temp": str(folder)},
         "playlist_items": "1",
@@ -149,11 +154,13 @@ def _client(
         "retries": 3,
         "extractor_retries": 2,
         "fragment_retries": 5,
-        "ffmpeg_location": program(),
+        "ffmpeg_location": _NO_FFMPEG,
         "external_downloader": {"default": "native"},
         "hls_prefer_native": True,
         "cookiefile": _own_cookies(limits.cookies, folder),
     }
+    # Some questions are asked without the options; what is on the PATH must not answer them.
+    FFmpegPostProcessor._ffmpeg_location.set(_NO_FFMPEG)
     with guarded() as guard:
         try:
             with yt_dlp.YoutubeDL({**base, **options}) as client:

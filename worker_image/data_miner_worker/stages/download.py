@@ -78,6 +78,10 @@ def _fetch(context: Context) -> _Fetched:
     )
     target = context.scratch / "fetched"
     if not video.url.startswith(("http://", "https://")):
+        if video.source_type != "FILE":
+            raise StageError(
+                "unsupported_scheme", f"{video.url}: this is no web address", permanent=True
+            )
         copying.fetch(video.url, target, limits, context.tick)
         return _Fetched(target)
     # Only who fetches from the web pays for the import of yt-dlp.
