@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import fsspec
 
+from data_miner.outside import printable
 from data_miner_worker.discovery.candidates import Candidate
 from data_miner_worker.discovery.names import site_id, url_id
 from data_miner_worker.download import sites
@@ -57,7 +58,9 @@ def _refused(url: str, source_type: str, source_info: str | None) -> Candidate |
 
 def _is_address(url: str) -> bool:
     try:
-        return bool(_ADDRESS.fullmatch(url) and urlsplit(url).hostname and urlsplit(url).port != 0)
+        parts = urlsplit(url)
+        plain = _ADDRESS.fullmatch(url) and printable(url) == url
+        return bool(plain and parts.hostname and parts.port != 0)
     except ValueError:  # brackets or a port that cannot be
         return False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from data_miner.outside import redact
 from data_miner_worker.dataset import Dataset
 from data_miner_worker.report.words import count, several
 from data_miner_worker.told import Told
@@ -97,7 +98,7 @@ def _sources(dataset: Dataset, told: Told) -> str:
             count(number),
             (one and one.title) or "",
             licence or "unknown",
-            (one and one.url) or "",
+            redact((one and one.url) or ""),
         )
         lines.append("| " + " | ".join(_plain(str(cell)) for cell in cells) + " |")
     return "\n".join(lines)

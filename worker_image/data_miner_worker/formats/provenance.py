@@ -8,6 +8,7 @@ from importlib import metadata
 from typing import Any, Final
 
 from data_miner.fingerprint import canonical_json
+from data_miner.outside import redact
 from data_miner.stage import Context
 from data_miner_worker.dataset import Dataset
 from data_miner_worker.told import Told
@@ -59,4 +60,5 @@ def _video(told: Told, video_id: str) -> dict[str, Any]:
     if one is None:
         return {}
     known = {key: one.metadata[key] for key in _PERSONAL if one.metadata.get(key) is not None}
-    return {"url": one.url, "title": one.title, **known}
+    url = redact(one.url) if one.url else one.url
+    return {"url": url, "title": one.title, **known}
