@@ -162,9 +162,14 @@ def test_one_undecodable_frame_costs_no_other_in_extract(tmp_path: Path) -> None
 
 
 def _cut_context(
-    bench: Bench, path: Path, kept: list[int], *, previous: tuple[Fact, ...] = ()
+    bench: Bench,
+    path: Path,
+    kept: list[int],
+    *,
+    previous: tuple[Fact, ...] = (),
+    chosen_from: str | None = None,
 ) -> StageContext:
-    """A cut of these frames, as dedup would ask for it."""
+    """A cut of these frames, as dedup would ask for it; chosen from this source if not another."""
     assert bench.video is not None
     source = bench.source(path)
     rows = len(kept)
@@ -174,7 +179,7 @@ def _cut_context(
         columns.SELECTION,
         {
             "video_id": [bench.video.video_id] * rows,
-            "source_sha256": [source.artifacts[0].sha256] * rows,
+            "source_sha256": [chosen_from or source.artifacts[0].sha256] * rows,
             "frame": kept,
             "pts_seconds": [frame / 30 for frame in kept],
             "status": ["kept"] * rows,
@@ -214,6 +219,29 @@ def test_cut_takes_again_what_was_cut_before(tmp_path: Path) -> None:
     assert context.counters["frames_cut"] == 2
     assert [a.media["frame"] for a in second.artifacts] == [3, 4, 41]
     assert second.artifacts[:2] == first.artifacts[:2]
+
+
+def test_cut_takes_no_frame_of_another_file(tmp_path: Path) -> None:
+    """A lost source came back with other content: what was chosen from the old one is not cut out
+    of the new one, but images of the old one that are still there are used."""
+    path = clip(tmp_path / "clip", H264, frames=30)
+    bench = _bench(tmp_path, path)
+    first_context = _cut_context(bench, path, [3, 4])
+    first = Cut().run(first_context)
+    assert isinstance(first, Done)
+    old = str(first.facts["source_sha256"])
+    lent = bench.fact(first_context, first)
+    other = clip(tmp_path / "other", H264, frames=40)
+
+    context = _cut_context(bench, other, [4, 5], previous=(lent,), chosen_from=old)
+    second = Cut().run(context)
+
+    assert isinstance(second, Done)
+    assert [a.media["frame"] for a in second.artifacts] == [4]
+    assert [one["frame"] for one in second.facts["failed"]] == [5]
+    assert "not there any more" in second.facts["failed"][0]["reason"]
+    assert second.facts["source_sha256"] == old
+    assert context.counters["packets_decoded"] == 0
 
 
 def test_cut_of_kept_frames_alone_decodes_nothing(tmp_path: Path) -> None:

@@ -23,12 +23,16 @@ class Cut:
 
 def _images(context: Context) -> Outcome:
     source = given.artifact(given.only(context, "download"), "source")
-    times = _kept(context)
-    images = _borrow(context, source.sha256, times)
+    times, chosen_from = _kept(context)
+    images = _borrow(context, chosen_from, times)
     reused = len(images)
     missing = sorted(times.keys() - images.keys())
     failed: list[dict[str, Any]] = []
-    if missing:
+    if missing and source.sha256 != chosen_from:
+        # A lost source was fetched again, and its site has another one by now.
+        reason = "the source that it was chosen from is not there any more"
+        failed = [{"frame": frame, "reason": reason} for frame in missing]
+    elif missing:
         for frame, image in _cut(context, context.fetch(source), missing, times):
             if isinstance(image, Artifact):
                 images[frame] = image
@@ -39,24 +43,28 @@ def _images(context: Context) -> Outcome:
         artifacts=tuple(images[frame] for frame in sorted(images)),
         facts={
             "frames": len(images),
-            "source_sha256": source.sha256,
+            "source_sha256": chosen_from,
             "failed": failed,
             "reused": reused,
         },
     )
 
 
-def _kept(context: Context) -> dict[int, float]:
-    """The frames of this video that the wave keeps, and when each is shown (seconds)."""
+def _kept(context: Context) -> tuple[dict[int, float], str]:
+    """The frames of this video that the wave keeps, when each is shown (seconds), and the SHA-256
+    of the source that they were chosen from."""
     video = context.assignment.video
     if video is None:
         raise given.missing(context, "the video")
     table = given.table(context, given.only(context, "dedup"), "selection")
-    return {
-        row["frame"]: row["pts_seconds"]
-        for row in table.select(["video_id", "frame", "pts_seconds", "status"]).to_pylist()
+    rows = [
+        row
+        for row in table.to_pylist()
         if row["video_id"] == video.video_id and row["status"] == "kept"
-    }
+    ]
+    if not rows:
+        raise given.missing(context, f"no kept frame of {video.video_id}")
+    return {row["frame"]: row["pts_seconds"] for row in rows}, rows[0]["source_sha256"]
 
 
 def _borrow(context: Context, source_sha256: str, times: dict[int, float]) -> dict[int, Artifact]:
