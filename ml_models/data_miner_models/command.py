@@ -16,9 +16,14 @@ from data_miner_models.errors import ModelError
 EXIT_MODEL = 6
 
 app = typer.Typer(help="Models that projects can name.", no_args_is_help=True)
-_AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")]
 _Home = Annotated[
-    Path, typer.Option("--home", help="Folder of the installation.", envvar="DATA_MINER_HOME")
+    Path,
+    typer.Option(
+        "--home",
+        help="Folder of the installation: database, store, datasets, logs.",
+        envvar="DATA_MINER_HOME",
+    ),
 ]
 _HOME = Path("~/.data-miner")
 
@@ -30,11 +35,13 @@ def _stores(home: Path) -> list[Path]:
 
 @app.command("list")
 def list_models(home: _Home = _HOME, as_json: _AsJson = False) -> None:
-    """The models of this installation and the bundled ones."""
+    """The models of this installation and the bundled ones; width is that of their vectors."""
     cards = list_cards(_stores(home))
     if as_json:
         sys.stdout.write(json.dumps([_row(card) for card in cards]) + "\n")
         return
+    if cards:
+        typer.echo(f"{'model':24} {'family':16} {'width':>5}  {'size':>11}")
     for card in cards:
         size = sum(file.bytes for file in card.files.values()) / 1e6
         typer.echo(
@@ -48,9 +55,11 @@ def list_models(home: _Home = _HOME, as_json: _AsJson = False) -> None:
 def verify_models(
     names: Annotated[list[str] | None, typer.Argument(help="Models; all when none.")] = None,
     home: _Home = _HOME,
+    as_json: _AsJson = False,
 ) -> None:
     """Check size and sha256 of every file; exit code 6 when one is wrong."""
     stores = _stores(home)
+    checked: list[dict[str, object]] = []
     wrong = 0
     for name in names or [card.name for card in list_cards(stores)]:
         try:
@@ -58,9 +67,15 @@ def verify_models(
             verify(card)
         except ModelError as error:
             wrong += 1
+            checked.append({"name": name, "error": str(error)})
             sys.stderr.write(f"error: {error}\n")
         else:
-            typer.echo(f"{card.name}: {len(card.files)} files as the card says, {card.digest[:16]}")
+            checked.append({"name": name, "digest": card.digest, "error": None})
+            if not as_json:
+                files = "1 file" if len(card.files) == 1 else f"{len(card.files)} files"
+                typer.echo(f"{card.name}: {files} as the card says, {card.digest[:16]}")
+    if as_json:
+        sys.stdout.write(json.dumps(checked) + "\n")
     if wrong:
         raise typer.Exit(EXIT_MODEL)
 

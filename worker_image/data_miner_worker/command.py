@@ -52,7 +52,14 @@ def worker(
     slots: Annotated[
         int, typer.Option(min=1, help="Tasks at once, each in a process of its own.")
     ] = 1,
-    home: Annotated[Path | None, typer.Option(help="Home folder; DATA_MINER_HOME.")] = None,
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the installation: database, store, datasets, logs.",
+            envvar="DATA_MINER_HOME",
+            show_default="~/.data-miner",
+        ),
+    ] = None,
     metrics_port: Annotated[
         int | None,
         typer.Option(min=0, max=65535, help="Serve /metrics and /healthz there; 0: a free port."),

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
+
+from data_miner.outside import shown
+
+MOST_NAMES: Final = 6
+"""So many names stand in a line for people; all of them are in the data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +87,10 @@ class Explanation:
 
     def _lines(self) -> Iterator[str]:
         at = "" if self.pts_seconds is None else f" at {self.pts_seconds:.3f} s"
-        yield f"{self.image}: frame {self.frame}{at} of {self.title or self.video_id}"
-        yield f"  {self.url}"
+        yield f"{self.image}: frame {self.frame}{at} of {shown(self.title or self.video_id)}"
+        yield f"  {shown(self.url)}"
         if self.licence:
-            yield f"  licence: {self.licence}"
+            yield f"  licence: {shown(self.licence)}"
         for use in self.uses:
             yield from _use_lines(use)
 
@@ -102,7 +108,7 @@ def _use_lines(use: Use) -> Iterator[str]:
         how = "" if use.cosine is None else f", cosine {use.cosine:.4f}"
         yield f"  too much like {use.representative}{how}"
     if use.stands_for:
-        yield f"  stands for {len(use.stands_for)} others: {', '.join(use.stands_for)}"
+        yield f"  stands for {_some(use.stands_for)}"
     for box in use.boxes:
         corners = ", ".join(f"{corner:.1f}" for corner in box.box_xyxy)
         yield f"  {box.class_name} {box.score:.3f} by {box.detector} at ({corners})"
@@ -113,3 +119,9 @@ def _use_lines(use: Use) -> Iterator[str]:
     models = ", ".join(f"{name} {digest[:12]}" for name, digest in use.models.items())
     if models:
         yield f"  models: {models}"
+
+
+def _some(names: Sequence[str]) -> str:
+    count = f"{len(names)} other" + ("" if len(names) == 1 else "s")
+    more = "" if len(names) <= MOST_NAMES else f" and {len(names) - MOST_NAMES} more"
+    return f"{count}: {', '.join(names[:MOST_NAMES])}{more}"

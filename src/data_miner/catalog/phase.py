@@ -107,7 +107,9 @@ def _deleted(counts: Counts) -> Phase | None:
 def _suspended(counts: Counts) -> Phase | None:
     if not counts.suspended:
         return None
-    more = f"; {counts.running} running tasks are ending" if counts.running else ""
+    more = ""
+    if counts.running:
+        more = f"; {_many(counts.running, 'running task is', 'running tasks are')} ending"
     return Phase(PhaseName.SUSPENDED, "Suspended", f"the project is suspended{more}")
 
 
@@ -119,7 +121,7 @@ def _discovering(counts: Counts) -> Phase | None:
     return Phase(
         PhaseName.DISCOVERING,
         "ListingSources",
-        f"{counts.sources_ended} of {counts.sources} sources are listed",
+        f"{counts.sources_ended} of {_many(counts.sources, 'source', 'sources')} listed",
     )
 
 
@@ -131,7 +133,7 @@ def _working(counts: Counts) -> Phase | None:
             message = f"what is left is tried again in {max(0, counts.retry_seconds):.0f} s"
             return Phase(PhaseName.MINING, "WaitingToRetry", message)
         ended = counts.members - counts.open_members
-        message = f"{ended} of {counts.members} videos are through"
+        message = f"{ended} of {_many(counts.members, 'video', 'videos')} through"
         return Phase(PhaseName.MINING, "Working", message)
     return None
 
@@ -140,15 +142,27 @@ def _planning(counts: Counts) -> Phase | None:
     if counts.blocked_by:
         return None
     if counts.not_admitted and not target_reached(counts):
-        return Phase(PhaseName.MINING, "OpeningWave", f"{counts.not_admitted} videos are next")
+        return Phase(
+            PhaseName.MINING,
+            "OpeningWave",
+            f"{_many(counts.not_admitted, 'video is', 'videos are')} next",
+        )
     if counts.open_members or (counts.missing and not counts.failed):
-        return Phase(PhaseName.MINING, "Planning", f"{counts.missing} tasks are planned next")
+        return Phase(
+            PhaseName.MINING,
+            "Planning",
+            f"{_many(counts.missing, 'task is', 'tasks are')} planned next",
+        )
     return None
 
 
 def _nothing_to_mine(counts: Counts) -> Phase | None:
     if counts.sources_failed == counts.sources:
-        message = f"none of the {counts.sources} sources can be listed"
+        message = (
+            "the source cannot be listed"
+            if counts.sources == 1
+            else f"none of the {counts.sources} sources can be listed"
+        )
         return _stalled("SourcesFailed", message)
     if counts.found == 0:
         if counts.sources_failed:
@@ -159,9 +173,9 @@ def _nothing_to_mine(counts: Counts) -> Phase | None:
             return _stalled("SourcesFailed", message)
         return _stalled("NothingFound", "the sources found no video")
     if counts.selected == 0:
-        return _stalled("NoUsableVideo", f"`select` leaves out all {counts.found} videos")
+        return _stalled("NoUsableVideo", f"`select` leaves out {_all(counts.found)}")
     if counts.members and counts.usable == 0:
-        return _stalled("NoUsableVideo", f"none of the {counts.members} videos can be used")
+        return _stalled("NoUsableVideo", f"{_none(counts.members)} can be used")
     return None
 
 
@@ -203,6 +217,14 @@ def _complete(counts: Counts) -> Phase:
 
 def _many(number: int, one: str, more: str) -> str:
     return f"{number} {one if number == 1 else more}"
+
+
+def _all(videos: int) -> str:
+    return "the only video" if videos == 1 else f"all {videos} videos"
+
+
+def _none(videos: int) -> str:
+    return "not even the only video" if videos == 1 else f"none of the {videos} videos"
 
 
 def _stalled(reason: str, message: str) -> Phase:

@@ -26,6 +26,8 @@ class StagePreview:
     """Tasks still to run, as far as is known before any of them has run."""
     lent: int
     """Of those: tasks that find part of their work done by an earlier recipe."""
+    known: bool
+    """False when nothing can be said of `to_run` before the sources are listed."""
     seconds: float | None
     """How long `to_run` takes one worker, going by what the stage took before; None: no idea."""
     note: str
@@ -104,6 +106,7 @@ def _stage(count: StageCount, members: Members, lent: int, mean: float | None) -
         stage=count.stage,
         reused=count.done + count.skipped,
         to_run=to_run,
+        known=BY_NAME[count.stage].scope is Scope.SOURCE or members.found > 0,
         lent=lent,
         seconds=None if mean is None else to_run * mean,
         note=_note(count, members, lent),
@@ -114,9 +117,9 @@ def _note(count: StageCount, members: Members, lent: int) -> str:
     scope = BY_NAME[count.stage].scope
     notes = []
     if lent:
-        notes.append(f"{lent} find part of their work done")
+        notes.append(f"{lent} of them with part of the work done")
     if count.failed:
-        notes.append(f"{count.failed} have failed; retry tries them again")
+        notes.append(f"{count.failed} failed before; `retry` tries again")
     if scope is not Scope.SOURCE and not members.found:
         notes.append("known once the sources are listed")
     elif scope is Scope.WAVE_VIDEO:
@@ -139,4 +142,6 @@ def _headline(name: str, applied: Applied, stages: Sequence[StagePreview]) -> st
         change = f"changed from {applied.changed_stages[0]} onward"
     else:
         change = "changed, but no stage of it"
-    return f"{name}: {change}; at least {to_run} tasks to run, {reused} results reused"
+    tasks = "task" if to_run == 1 else "tasks"
+    results = "result" if reused == 1 else "results"
+    return f"{name}: {change}; at least {to_run} {tasks} to run, {reused} {results} reused"

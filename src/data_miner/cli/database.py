@@ -21,6 +21,7 @@ db = typer.Typer(help="The database schema.", no_args_is_help=True)
 def db_upgrade(
     home: options.Home = None,
     revision: Annotated[str, typer.Option(help="Revision to go to.")] = "head",
+    as_json: options.AsJson = False,
 ) -> None:
     """Bring the schema to this program's revision; safe to run twice and by two at once."""
     # Only this command needs Alembic, which takes long to import.
@@ -33,7 +34,10 @@ def db_upgrade(
         prepare(settings.home)
         with embedded(settings.home) as url:
             reached = upgrade(url, revision)
-    typer.echo(f"schema revision {reached}")
+    if as_json:
+        options.print_json({"revision": reached})
+    else:
+        typer.echo(f"the schema has revision {reached}")
 
 
 def workers(home: options.Home = None, as_json: options.AsJson = False) -> None:
@@ -46,7 +50,9 @@ def workers(home: options.Home = None, as_json: options.AsJson = False) -> None:
     if not found:
         typer.echo("no worker runs; `data-miner run FILE` starts some")
         return
-    table = Table("worker", "state", "pool", "slots", "seen", "works on", box=None)
+    table = Table(box=None, pad_edge=False)
+    for title in ("worker", "state", "pool", "slots", "seen", "works on"):
+        table.add_column(title, no_wrap=True)
     for worker in found:
         table.add_row(
             worker.worker_id,
@@ -54,6 +60,6 @@ def workers(home: options.Home = None, as_json: options.AsJson = False) -> None:
             worker.pool,
             f"{len(worker.tasks)}/{worker.slots}",
             f"{duration(worker.seen_seconds)} ago",
-            ", ".join(f"{task.stage} {task.subject}" for task in worker.tasks),
+            "\n".join(f"{task.stage} {task.subject}" for task in worker.tasks),
         )
-    Console().print(table)
+    Console().print(table, soft_wrap=True)

@@ -6,20 +6,23 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from functools import partial
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from data_miner.catalog.counts import StageCount
 from data_miner.catalog.progress import Progress
-from data_miner.cli.words import amount, duration, size, where
+from data_miner.cli.words import amount, dataset_folder, duration, size
 from data_miner.settings import Settings
 
 LINE_SECONDS = 2.0
 """Shortest pause between two lines where there is no terminal."""
+UNKNOWN = "–"  # noqa: RUF001  # a dash, where a hyphen would look like a minus
+"""How many there will be is not known yet."""
 
 
 @contextlib.contextmanager
@@ -49,19 +52,27 @@ class _PutOff:
                 self.say(f"{self.name}: put off: {one.stage} {one.error_class}: {one.error}")
 
 
+class _Titled(Bars):
+    title = ""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield Text(self.title, style="bold")
+        yield from super().get_renderables()
+
+
 @contextlib.contextmanager
 def _bars(name: str) -> Iterator[Callable[[Progress], None]]:
     console = Console(stderr=True)
-    bars = Bars(
+    bars = _Titled(
         TextColumn("{task.description:<12}"),
         BarColumn(bar_width=32),
-        TextColumn("{task.completed:>5.0f} / {task.total:<5.0f}"),
-        TextColumn("{task.fields[now]}", style="dim"),
+        TextColumn("{task.fields[count]:>13}"),
+        TextColumn(" {task.fields[now]}", style="dim"),
         console=console,
         transient=True,
     )
+    bars.title = name
     tasks: dict[str, TaskID] = {}
-    console.print(Text(name, style="bold"))
 
     put_off = _PutOff(name, lambda line: bars.console.print(Text(line, "yellow"), soft_wrap=True))
 
@@ -69,12 +80,14 @@ def _bars(name: str) -> Iterator[Callable[[Progress], None]]:
         put_off(state)
         for stage in state.stages:
             if stage.stage not in tasks:
-                tasks[stage.stage] = bars.add_task(stage.stage, total=1, now="")
+                tasks[stage.stage] = bars.add_task(stage.stage, total=1, count="", now="")
             ended = stage.done + stage.skipped + stage.failed
+            total = max(stage.total, ended)
             bars.update(
                 tasks[stage.stage],
                 completed=ended,
-                total=max(stage.total, ended, 1),
+                total=max(total, 1),
+                count=f"{amount(ended)} / {amount(total)}" if total else UNKNOWN,
                 now=stage_now(stage),
             )
 
@@ -82,8 +95,8 @@ def _bars(name: str) -> Iterator[Callable[[Progress], None]]:
         yield observe
 
 
-def stage_now(stage: Any) -> str:
-    """What a stage does at the moment, in a few words."""
+def stage_now(stage: StageCount, *, moving: bool = True) -> str:
+    """What a stage does at the moment, in a few words; no time is left where nothing moves."""
     parts = []
     if stage.running:
         parts.append(f"{stage.running} running")
@@ -91,8 +104,8 @@ def stage_now(stage: Any) -> str:
         parts.append(f"{stage.waiting} put off")
     if stage.failed:
         parts.append(f"{stage.failed} failed")
-    if stage.left and stage.eta_seconds:
-        parts.append(f"about {duration(stage.eta_seconds)} left")
+    if moving and stage.left and stage.eta_seconds:
+        parts.append(f"about {duration(max(1, stage.eta_seconds))} left")
     return ", ".join(parts)
 
 
@@ -113,7 +126,8 @@ class _Lines:
             for s in state.stages
             if s.total
         )
-        if line != self.said and time.monotonic() - self.at >= LINE_SECONDS:
+        pause = 0 if state.phase.name == "Complete" else LINE_SECONDS
+        if line != self.said and time.monotonic() - self.at >= pause:
             self.said, self.at = line, time.monotonic()
             self._say(f"{self.name}: {line}")
 
@@ -124,16 +138,17 @@ class _Lines:
 
 def summary(state: Progress, settings: Settings, *, worked: bool) -> None:
     """How it ended: the funnel, what it cost, where the dataset is."""
-    console = Console()
+    console = Console(highlight=False)
+    say = partial(console.print, soft_wrap=True, markup=False)
     style = "green" if state.phase.name == "Complete" else "yellow"
     if not worked and state.phase.name == "Complete":
-        console.print(f"{state.name}: nothing to do, all of it is done already")
+        say(f"{state.name}: nothing to do, all of it is done already")
     console.print(Text(f"{state.name}: {state.phase.message}", style=style))
     console.print(funnel_table(state))
     if state.costs_per_image:
         each = state.costs_per_image
         console.print(
-            f"per image: {size(each.get('bytes_downloaded', 0))} fetched,"
+            f"per kept image: {size(each.get('bytes_downloaded', 0))} fetched,"
             f" {each.get('cpu_seconds', 0):.2f} CPU-seconds"
         )
     for failure in state.failures:
@@ -150,11 +165,15 @@ def summary(state: Progress, settings: Settings, *, worked: bool) -> None:
             soft_wrap=True,
         )
     if state.dataset is not None and state.phase.name == "Complete":
-        folder = where(state.dataset.uri)
-        console.print(f"dataset {state.dataset.digest[:16]}: {folder}", soft_wrap=True)
-        console.print(f"report: {folder}/report.html", soft_wrap=True)
+        folder = dataset_folder(state.dataset.uri)
+        say(f"dataset: {folder} (version {state.dataset.version}, {state.dataset.digest[:16]})")
+        say(f"report:  {folder}/report.html")
     if state.failures:
-        console.print(f"logs: {settings.home / 'logs'}", soft_wrap=True)
+        say(f"logs:    {settings.home / 'logs'}")
+        if state.phase.name == "Complete":
+            say(f"`data-miner retry {state.name}` and another run try again what has failed")
+    if state.phase.name == "Suspended":
+        say(f"`data-miner resume {state.name}` and another run go on with it")
 
 
 def funnel_table(state: Progress) -> Table:
@@ -169,6 +188,8 @@ def funnel_table(state: Progress) -> Table:
         ("labelled", state.funnel.labelled),
         ("exported", state.funnel.exported),
     )
-    table = Table(*(name for name, _ in steps), box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for name, _ in steps:
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_row(*(amount(value) for _, value in steps))
     return table

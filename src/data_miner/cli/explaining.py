@@ -15,7 +15,13 @@ from data_miner.storage import open_store
 
 
 def explain(
-    image: Annotated[str, typer.Argument(help="Name of an image of a dataset.")],
+    image: Annotated[
+        str,
+        typer.Argument(
+            help="An image of a dataset, or a frame that was left out: the file or its name.",
+            show_default=False,
+        ),
+    ],
     home: options.Home = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -28,4 +34,4 @@ def explain(
     if as_json:
         options.print_json(found)
         return
-    Console().print(found.text(), soft_wrap=True, highlight=False)
+    Console().print(found.text(), soft_wrap=True, highlight=False, markup=False)

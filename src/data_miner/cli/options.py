@@ -18,9 +18,14 @@ from data_miner.settings import Settings
 
 Home = Annotated[
     Path | None,
-    typer.Option("--home", help="Folder of the installation.", envvar="DATA_MINER_HOME"),
+    typer.Option(
+        "--home",
+        help="Folder of the installation: database, store, datasets, logs.",
+        envvar="DATA_MINER_HOME",
+        show_default="~/.data-miner",
+    ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")]
 Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Namespace of the project.")]
 Name = Annotated[str, typer.Argument(help="Name of the project.", show_default=False)]
 ProjectFile = Annotated[Path, typer.Argument(help="A MiningProject in YAML.", show_default=False)]

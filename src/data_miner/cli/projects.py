@@ -17,16 +17,17 @@ from data_miner.catalog.find import find_project, projects
 from data_miner.catalog.plan_preview import preview
 from data_miner.catalog.progress import Progress, progress
 from data_miner.cli import options
-from data_miner.cli.display import funnel_table, stage_now
-from data_miner.cli.words import amount, where
+from data_miner.cli.display import UNKNOWN, funnel_table, stage_now
+from data_miner.cli.words import amount, dataset_folder, duration, many
 from data_miner.compiler import compile_project
 from data_miner.db.engine import snapshot
-from data_miner.local.mine import apply as apply_rows
+from data_miner.local import mine
 from data_miner.local.resolve import resolve_paths
 from data_miner.models import model_lookup
 from data_miner.spec import load_project
 
 WATCH_SECONDS = 1.0
+_STYLES = {"Complete": "green", "Stalled": "red", "Suspended": "yellow"}
 
 
 def plan(
@@ -42,11 +43,16 @@ def plan(
     if as_json:
         options.print_json(found)
         return
-    table = Table("stage", "reused", "to do", "", box=None)
+    table = Table("stage", box=None, pad_edge=False)
+    for title in ("reused", "to do", "takes about"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("")
     for stage in found.stages:
-        table.add_row(stage.stage, amount(stage.reused), amount(stage.to_run), stage.note)
+        to_run = amount(stage.to_run) if stage.known else UNKNOWN
+        takes = duration(max(1, stage.seconds)) if stage.to_run and stage.seconds else ""
+        table.add_row(stage.stage, amount(stage.reused), to_run, takes, stage.note)
     console = Console()
-    console.print(Text(found.headline, style="bold"))
+    console.print(Text(found.headline, style="bold"), soft_wrap=True)
     console.print(table)
 
 
@@ -56,7 +62,7 @@ def apply(
     """Write a project's rows only; a `run` on the same home, or any worker, picks them up."""
     project = load_project(file)
     with options.opened(home) as (engine, settings):
-        applied = apply_rows(engine, settings, project, file.absolute().parent)
+        applied = mine.apply(engine, settings, project, file.absolute().parent)
     if as_json:
         options.print_json(applied)
         return
@@ -66,12 +72,15 @@ def apply(
     verb = "created" if applied.created else "changed"
     stages = ", ".join(applied.changed_stages) or "none"
     typer.echo(f"{project.metadata.name}: {verb}; stages with other work than before: {stages}")
+    typer.echo(f"`data-miner run {file}` mines it, unless workers do so already")
 
 
 def status(
     name: Annotated[str | None, typer.Argument(help="Project; all when left out.")] = None,
     namespace: options.Namespace = "default",
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep looking.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Look again every second until Ctrl-C.")
+    ] = False,
     home: options.Home = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -79,12 +88,15 @@ def status(
     with options.opened(home) as (engine, _):
         if as_json:
             options.print_json([options.plain(p) for p in _look(engine, name, namespace)])
+            while watch:
+                time.sleep(WATCH_SECONDS)
+                options.print_json([options.plain(p) for p in _look(engine, name, namespace)])
             return
-        console = Console()
+        console = Console(highlight=False)
         if not watch:
-            console.print(_page(_look(engine, name, namespace)))
+            console.print(_page(_look(engine, name, namespace)), soft_wrap=not console.is_terminal)
             return
-        with Live(console=console, auto_refresh=False) as live:
+        with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
             while True:
                 live.update(_page(_look(engine, name, namespace)), refresh=True)
                 time.sleep(WATCH_SECONDS)
@@ -104,12 +116,22 @@ def _page(states: Sequence[Progress]) -> RenderableType:
 
 
 def _project(state: Progress) -> RenderableType:
-    stages = Table("stage", "done", "of", "", box=None, pad_edge=False)
+    stages = Table("stage", box=None, pad_edge=False)
+    for title in ("done", "of"):
+        stages.add_column(title, justify="right", no_wrap=True)
+    stages.add_column("")
+    moving = state.phase.name not in mine.RESTING
     for stage in state.stages:
-        ended = stage.done + stage.skipped
-        stages.add_row(stage.stage, amount(ended), amount(stage.total), stage_now(stage))
+        ended = amount(stage.done + stage.skipped) if stage.total else ""
+        total = amount(stage.total) if stage.total else UNKNOWN
+        stages.add_row(stage.stage, ended, total, stage_now(stage, moving=moving))
     lines: list[RenderableType] = [
-        Text(f"{state.namespace}/{state.name}  {state.phase.name}: {state.phase.message}", "bold"),
+        Text.assemble(
+            (f"{state.namespace}/{state.name}", "bold"),
+            "  ",
+            (state.phase.name, _STYLES.get(state.phase.name, "cyan")),
+            f"  {state.phase.message}",
+        ),
         funnel_table(state),
         stages,
     ]
@@ -128,8 +150,9 @@ def _project(state: Progress) -> RenderableType:
     if state.dataset is not None:
         lines.append(
             Text(
-                f"dataset v{state.dataset.version} {state.dataset.digest[:16]},"
-                f" {state.dataset.images} images: {where(state.dataset.uri)}"
+                f"dataset: {dataset_folder(state.dataset.uri)}"
+                f" (version {state.dataset.version}, {state.dataset.digest[:16]},"
+                f" {many(state.dataset.images, 'image', 'images')})"
             )
         )
     lines.append(Text(""))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 def duration(seconds: float) -> str:
     """``45 s``, ``12 min``, ``3.5 h``, ``2.1 d``."""
@@ -29,3 +31,17 @@ def amount(count: int) -> str:
 def where(uri: str) -> str:
     """A local URI as a path, any other as it is."""
     return uri.removeprefix("file://")
+
+
+def many(count: int, one: str, more: str) -> str:
+    """``1 task``, ``2 tasks``."""
+    return f"{amount(count)} {one if count == 1 else more}"
+
+
+def dataset_folder(uri: str) -> str:
+    """Where people find a version: on disk the ``dataset`` link beside the versions, if it points
+    at this one; otherwise the version itself.
+    """
+    folder = Path(where(uri))
+    link = folder.parent.parent / "dataset"
+    return str(link) if link.is_symlink() and link.resolve() == folder.resolve() else where(uri)

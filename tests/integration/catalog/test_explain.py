@@ -141,7 +141,7 @@ def test_the_explanation_reads_well(world: World, library: Library) -> None:
     assert text.splitlines()[0] == "a_000010: frame 10 at 1.000 s of Balls"
     assert "  licence: CC-BY" in text
     assert "for 'a red ball'" in text
-    assert "stands for 1 others: a_000020" in text
+    assert "stands for 1 other: a_000020" in text
     assert "ball 0.700 by merged at (1.0, 2.0, 30.0, 40.0)" in text
     assert "in version 1 (" in text
 

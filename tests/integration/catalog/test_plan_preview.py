@@ -26,8 +26,9 @@ def test_a_new_project_lists_its_sources_first(world: World) -> None:
 
     stages = {s.stage: s for s in found.stages}
     assert (stages["discover"].to_run, stages["discover"].reused) == (1, 0)
+    assert (stages["discover"].known, stages["download"].known) == (True, False)
     assert stages["download"].note == "known once the sources are listed"
-    assert found.headline == "balls: new; at least 1 tasks to run, 0 results reused"
+    assert found.headline == "balls: new; at least 1 task to run, 0 results reused"
 
 
 def test_an_unchanged_complete_project_has_nothing_to_do(world: World) -> None:
