@@ -11,7 +11,8 @@ from data_miner.catalog.wanted import query
 
 _SPENT = query("""
     WITH {MINE}
-    SELECT m.stage, c.key, sum(c.value::text::float8) AS amount
+    SELECT m.stage, c.key, CASE WHEN c.key LIKE 'max\\_%' THEN max(c.value::text::float8)
+                                ELSE sum(c.value::text::float8) END AS amount
     FROM mine m JOIN results r USING (recipe_id, subject)
     CROSS JOIN LATERAL jsonb_each(r.cost) AS c(key, value)
     WHERE jsonb_typeof(c.value) = 'number' AND r.finished_at >= :since
@@ -32,7 +33,10 @@ def now(conn: Connection) -> datetime:
 def spent_since(
     conn: Connection, project_id: int, since: datetime
 ) -> Mapping[str, Mapping[str, float]]:
-    """Sums by stage and counter over the project's results that were made after `since`."""
+    """Sums by stage and counter over the project's results that were made after `since`.
+
+    Of a counter whose name begins with ``max_`` it is the greatest value instead.
+    """
     spent: dict[str, dict[str, float]] = {}
     for row in conn.execute(_SPENT, {"project_id": project_id, "since": since}):
         spent.setdefault(row.stage, {})[row.key] = float(row.amount)
