@@ -17,6 +17,7 @@ DATABASE_LOCK = 1684892011
 """Key of the advisory lock of whoever keeps the database in order."""
 STORE_LOCK = 1684892012
 """Key of the advisory lock of whoever sweeps the store."""
+time_of_day = time.time
 LOOK_SECONDS = 5.0
 """How often a worker without the lock asks for it."""
 
@@ -108,7 +109,19 @@ class Housekeeper:
             conn.execute(text("SELECT 1"))  # the session is alive, and so is its lock
             conn.commit()
             pause = min(min(due.values()) - time.monotonic(), self.idle_seconds / 3)
-            self._stop.wait(max(0.02, pause))
+            if self._slept(max(0.02, pause)):
+                now = time.monotonic()
+                due = {d.name: max(due[d.name], now + d.after_outage_seconds) for d in self.duties}
+
+    def _slept(self, seconds: float) -> bool:
+        """Wait; whether the whole machine slept meanwhile, and with it everybody's heartbeats.
+
+        Leases go by the time of day, waiting does not: a laptop that wakes is as one whose
+        database was away.
+        """
+        day, ran = time_of_day(), time.monotonic()
+        self._stop.wait(seconds)
+        return time_of_day() - day - (time.monotonic() - ran) > self.idle_seconds
 
     def _do(self, duty: Duty, conn: Connection) -> None:
         """One duty in a transaction; one that fails by its own fault does not keep the others."""
