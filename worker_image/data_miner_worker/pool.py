@@ -97,7 +97,8 @@ class Pool:
                 self._idle.remove(process)
                 return process
         if len(self._idle) + len(self._busy) < self.slots or not self._idle:
-            return TaskProcess(Hello(self.settings, self.scratch), self.environment)
+            hello = Hello(_without_database(self.settings), self.scratch)
+            return TaskProcess(hello, _environment(self.environment))
         return self._idle.pop(0)
 
     def _read(self, process: TaskProcess, now: float) -> Iterator[tuple[Running, Ended]]:
@@ -161,6 +162,20 @@ class Pool:
             wall_seconds=round(time.monotonic() - run.started, 3), max_rss_mb=run.peak_rss_mb
         )
         yield run, Ended(result, usage)
+
+
+def _environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a task process may know: it reads what strangers made, and needs no database."""
+    urls = {"DATA_MINER_DATABASE_URL", "DATA_MINER_DATABASE_LISTEN_URL"}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name not in urls and not name.startswith("PG")
+    }
+
+
+def _without_database(settings: Settings) -> Settings:
+    return replace(settings, database_url="", database_listen_url="")
 
 
 def _with_peak(ended: Ended, run: Running) -> Ended:

@@ -164,3 +164,20 @@ def test_a_process_that_died_idle_is_not_used(pool: Pool) -> None:
 
     assert pids(pool) != {first}
     assert isinstance(tasks.end()[1].result, Done)
+
+
+def test_a_task_process_is_not_told_the_database(pool: Pool) -> None:
+    """What reads strangers' files has no password, neither in its environment nor for ps."""
+    url = "postgresql://u:hunter2@127.0.0.1/d"
+    secrets = {"DATA_MINER_DATABASE_URL": url, "DATA_MINER_DATABASE_LISTEN_URL": url}
+    pool.environment = {**pool.environment, **secrets, "PGPASSWORD": "hunter2"}
+    tasks = Tasks(pool)
+    tasks.start()
+    (process,) = pids(pool)
+    eventually(lambda: b"data_miner_worker" in Path(f"/proc/{process}/cmdline").read_bytes())
+
+    told = [Path(f"/proc/{process}/{name}").read_bytes() for name in ("environ", "cmdline")]
+
+    tasks.end()
+    assert not [text for text in told if b"hunter2" in text]
+    assert b"DATA_MINER_STAGE_MODULES" in told[0]
