@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,18 +39,24 @@ def base_folder(settings: Settings) -> Path:
     """Where workers have their scratch folders: below home, so that a local store can link.
 
     Where home cannot be written (a read-only root with a bucket as store), the system's own.
+    Raises StorageError when somebody else has made that one: its name is no secret.
     """
     with contextlib.suppress(OSError):
-        settings.home.mkdir(parents=True, exist_ok=True)
+        settings.home.mkdir(mode=0o700 if os.geteuid() else 0o711, parents=True, exist_ok=True)
         if os.access(settings.home, os.W_OK):
             return settings.home / "scratch"
-    return Path(tempfile.gettempdir()) / f"data-miner-{os.getuid()}" / "scratch"
+    ours = Path(tempfile.gettempdir()) / f"data-miner-{os.getuid()}"
+    ours.mkdir(mode=0o700, exist_ok=True)
+    status = ours.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        raise StorageError(f"{ours} is not this user's alone; remove it, or set TMPDIR")
+    return ours / "scratch"
 
 
 def take_scratch(base: Path, worker_id: str) -> Scratch:
     """Make the worker's folder and clear away those of dead ones. Raises StorageError."""
     try:
-        base.mkdir(parents=True, exist_ok=True)
+        base.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (base / LOCK).open("a") as turn:  # nobody clears while somebody makes
             fcntl.flock(turn, fcntl.LOCK_EX)
             _remove_dead(base)

@@ -12,9 +12,13 @@ from data_miner.errors import ConflictError, StorageError
 
 
 def prepare(home: Path) -> None:
-    """Make the folder. Raises StorageError in one line when that cannot be."""
+    """Make the folder, its owner's alone. Raises StorageError in one line when that cannot be.
+
+    One that is there keeps its permissions: whoever made it may share it. Root's can be passed
+    through, but not listed: the account that runs the server for root has its data there.
+    """
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700 if os.geteuid() else 0o711, parents=True, exist_ok=True)
         probe = home / f".writable-{os.getpid()}"
         try:
             probe.write_bytes(b"\n")  # a full disk still takes an empty file

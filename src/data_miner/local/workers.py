@@ -48,7 +48,7 @@ class WorkerSet:
     _slots: list[_Slot] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.log_folder.mkdir(parents=True, exist_ok=True)
+        self.log_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._slots = [_Slot(index) for index in range(self.count)]
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,6 +42,27 @@ def test_scratch_is_below_home_where_home_can_be_made(tmp_path: Path) -> None:
 
     assert base_folder(settings) == tmp_path / "home" / "scratch"
     assert not base_folder(replace(settings, home=blocked / "x")).is_relative_to(tmp_path / "file")
+
+
+def test_a_folder_that_somebody_else_may_write_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever made the system's folder first could swap what workers read; a link is no folder."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "file").touch()
+    settings = Settings(home=tmp_path / "file" / "x")
+    ours = tmp_path / f"data-miner-{os.getuid()}"
+    take_scratch(base_folder(settings), "w").remove()
+    mode = (ours / "scratch").stat().st_mode & 0o777
+    ours.chmod(0o777)
+
+    with pytest.raises(StorageError, match="not this user's alone"):
+        base_folder(settings)
+    ours.rename(tmp_path / "moved")
+    ours.symlink_to(tmp_path / "moved")
+    with pytest.raises(StorageError, match="not this user's alone"):
+        base_folder(settings)
+    assert mode == 0o700
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
