@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
 from data_miner.errors import DatabaseError
 
-KEEPALIVE: Final[Mapping[str, int]] = {
+KEEPALIVE: Final[Mapping[str, Any]] = {
     "keepalives": 1,
     "keepalives_idle": 20,
     "keepalives_interval": 5,
