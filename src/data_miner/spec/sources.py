@@ -44,7 +44,7 @@ class Urls(SpecModel):
         description="Addresses of videos, or of pages that hold one.",
         strict=False,
     )
-    file: Path | None = Field(
+    file: Location | None = Field(
         default=None,
         description="A text file with one address a line; empty lines and lines that start with # "
         "are passed over. A relative path counts from the folder of the project's own file.",

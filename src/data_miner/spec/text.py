@@ -132,6 +132,8 @@ def _reachable(value: str) -> str:
         raise ValueError("must be a path or start with file://, s3:// or gs://")
     if separator and ".." in rest.split("/"):
         raise ValueError('must not hold ".." after file://, s3:// or gs://')
+    if separator and "::" in rest:
+        raise ValueError('must not hold "::" after file://, s3:// or gs://')
     if separator and not (rest.startswith("/") if scheme == "file" else rest.strip("/")):
         example = {"file": "file:///folder/", "s3": "s3://bucket/", "gs": "gs://bucket/"}[scheme]
         raise ValueError(f"must say where: {example}")

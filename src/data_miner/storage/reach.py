@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from data_miner.errors import SpecError
 
@@ -17,12 +18,17 @@ def check_reach(uri: str, allowed_prefixes: str, *, what: str) -> None:
     prefixes = allowed_prefixes.split()
     if not prefixes:
         return
-    wanted = _segments(uri)
-    for prefix in prefixes:
-        bound = _segments(prefix)
-        if wanted is not None and bound is not None and wanted[: len(bound)] == bound:
-            return
+    # Some read a file:// URI as it stands, and some after decoding it: both must lie inside.
+    readings = {uri, unquote(uri)} if uri.startswith("file://") else {uri}
+    bounds = [bound for prefix in prefixes if (bound := _segments(prefix)) is not None]
+    if all(_is_inside(reading, bounds) for reading in readings):
+        return
     raise SpecError(f"{what}: {uri} is outside of what is allowed here: {', '.join(prefixes)}")
+
+
+def _is_inside(uri: str, bounds: Sequence[tuple[str, ...]]) -> bool:
+    wanted = _segments(uri)
+    return wanted is not None and any(wanted[: len(bound)] == bound for bound in bounds)
 
 
 def _segments(uri: str) -> tuple[str, ...] | None:

@@ -234,6 +234,16 @@ def test_addresses_come_out_of_a_file(tmp_path: Path) -> None:
     assert {(v["source_type"], v["source_info"]) for v in videos} == {("FILE", str(path))}
 
 
+def test_a_list_of_addresses_is_one_file(tmp_path: Path) -> None:
+    """A name that a library would take for a chain of places is the name of a file."""
+    path = tmp_path / "list::simplecache"
+    path.write_text("https://x.test/a.mp4\n")
+
+    (video,) = _videos(tmp_path, "urls", {"items": None, "file": str(path)})
+
+    assert video["url"] == "https://x.test/a.mp4"
+
+
 def test_a_list_that_is_not_there_is_not_found(tmp_path: Path) -> None:
     """The source fails with the file's name."""
     source = {"items": None, "file": str(tmp_path / "missing.txt")}

@@ -35,6 +35,7 @@ def test_what_lies_below_a_prefix_is_allowed(uri: str, allowed: str) -> None:
         ("https://bucket/raw/a", "s3://bucket/raw"),
         ("/data/in/../../etc/passwd", "/data/in"),
         ("/data/inside", "/data/in"),
+        ("file:///data/in/%2e%2e/%2E%2E/etc/passwd", "/data/in"),
     ],
 )
 def test_what_lies_elsewhere_is_refused(uri: str, allowed: str) -> None:

@@ -13,7 +13,7 @@ from data_miner.outside import printable
 from data_miner_worker.discovery.candidates import Candidate
 from data_miner_worker.discovery.names import site_id, url_id
 from data_miner_worker.download import sites
-from data_miner_worker.download.copying import remote_failures
+from data_miner_worker.download.copying import local_path, remote_failures
 
 _ADDRESS: Final = re.compile(r"https?://[^\s/?#]+\S*")
 _LONGEST_LIST_BYTES: Final = 64 << 20
@@ -24,7 +24,8 @@ def read_list(path: str) -> list[str]:
 
     Raises StageError: ``not_found``, ``denied``, ``unreachable``, ``not_text``.
     """
-    with remote_failures(path), fsspec.open(path, "rb") as file:
+    here = local_path(path)
+    with remote_failures(path), here.open("rb") if here else fsspec.open(path, "rb") as file:
         text = file.read(_LONGEST_LIST_BYTES).decode("utf-8-sig", "replace")
     lines = (line.strip() for line in text.splitlines())
     return [line for line in lines if line and not line.startswith("#")]
