@@ -91,13 +91,18 @@ BEGIN
     RETURN NEXT;
 END $$;
 
--- Waves that may still lack something.
+-- Waves that may still lack something: those that are not exported, and all before them, because
+-- an export reads what the earlier waves have made, and files can be lost.
 CREATE VIEW unfinished_waves AS
-SELECT w.wave_id, w.project_id FROM live_waves w
-WHERE NOT w.suspended
-  AND NOT EXISTS (SELECT FROM project_stages s
-                  JOIN results r ON r.recipe_id = s.recipe_id AND r.subject = 'w' || w.wave_id
-                  WHERE s.project_id = w.project_id AND s.stage = 'export');
+SELECT w.wave_id, w.project_id
+FROM (
+    SELECT l.project_id, l.epoch, max(l.n) AS n FROM live_waves l
+    WHERE NOT l.suspended
+      AND NOT EXISTS (SELECT FROM project_stages s
+                      JOIN results r ON r.recipe_id = s.recipe_id AND r.subject = 'w' || l.wave_id
+                      WHERE s.project_id = l.project_id AND s.stage = 'export')
+    GROUP BY l.project_id, l.epoch) last
+JOIN waves w ON w.project_id = last.project_id AND w.epoch = last.epoch AND w.n <= last.n;
 
 -- Plan everything that one project wants: after its spec changed or it was resumed.
 CREATE FUNCTION plan_project(p_project integer, p_first_wave integer)
