@@ -35,16 +35,23 @@ class Settings:
     allowed_prefixes: str = ""
     """URI prefixes, separated by spaces, that a spec may read and write; empty allows all."""
     lease_seconds: float = 120
+    """How long a worker that says nothing keeps its tasks before others may take them."""
     heartbeat_seconds: float = 30
+    """How often a worker says that it lives; well below `lease_seconds`."""
     poll_seconds: float = 5
     """Longest wait between two looks for work when no notification comes."""
     backoff_seconds: float = 60
     """Delay after the first failure; doubles with each one up to `backoff_max_seconds`."""
     backoff_max_seconds: float = 3600
+    """Longest delay after a failure."""
     lost_backoff_seconds: float = 1
+    """Delay after a task's worker vanished; doubles up to `lost_backoff_max_seconds`."""
     lost_backoff_max_seconds: float = 60
+    """Longest delay after a task's worker vanished."""
     max_attempts: int = 3
+    """So many failures, and a task is tried no more until somebody retries it."""
     max_losses: int = 10
+    """So many vanished workers, and a task is tried no more until somebody retries it."""
     sweep_seconds: float = 60
     """How often the planner looks at everything."""
     rescue_seconds: float = 15

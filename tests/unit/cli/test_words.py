@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,7 +57,7 @@ def test_one_is_singular() -> None:
         ({"found": 2, "selected": 2, "members": 2}, "none of the 2 videos can be used"),
     ],
 )  # fmt: skip
-def test_a_phase_speaks_of_one_and_of_many(counts: dict[str, int], says: str) -> None:
+def test_a_phase_speaks_of_one_and_of_many(counts: dict[str, Any], says: str) -> None:
     """The message of a phase is a right sentence for any number."""
     assert judge(Counts(**{"sources": 1, "sources_ended": 1, **counts})).message == says
 
