@@ -61,7 +61,10 @@ def preview(
         seconds = _seconds(conn)
     finally:
         attempt.rollback()
-    found = tuple(_stage(s, members, lent.get(s.stage, 0), seconds.get(s.stage)) for s in stages)
+    more = members.not_admitted > 0 or any(s.left for s in stages)
+    found = tuple(
+        _stage(s, members, lent.get(s.stage, 0), seconds.get(s.stage), more=more) for s in stages
+    )
     return Preview(
         headline=_headline(project.metadata.name, applied, found),
         changed=applied.changed,
@@ -98,10 +101,13 @@ def _seconds(conn: Connection) -> Mapping[str, float]:
     return {row.stage: float(row.seconds) for row in conn.execute(_SECONDS)}
 
 
-def _stage(count: StageCount, members: Members, lent: int, mean: float | None) -> StagePreview:
+def _stage(
+    count: StageCount, members: Members, lent: int, mean: float | None, *, more: bool
+) -> StagePreview:
     to_run = count.left
     if BY_NAME[count.stage].scope is Scope.VIDEO:
         to_run += members.not_admitted
+    lent = min(lent, to_run)
     return StagePreview(
         stage=count.stage,
         reused=count.done + count.skipped,
@@ -109,11 +115,11 @@ def _stage(count: StageCount, members: Members, lent: int, mean: float | None) -
         known=BY_NAME[count.stage].scope is Scope.SOURCE or members.found > 0,
         lent=lent,
         seconds=None if mean is None else to_run * mean,
-        note=_note(count, members, lent),
+        note=_note(count, members, lent, more=more),
     )
 
 
-def _note(count: StageCount, members: Members, lent: int) -> str:
+def _note(count: StageCount, members: Members, lent: int, *, more: bool) -> str:
     scope = BY_NAME[count.stage].scope
     notes = []
     if lent:
@@ -122,7 +128,7 @@ def _note(count: StageCount, members: Members, lent: int) -> str:
         notes.append(f"{count.failed} failed before; `retry` tries again")
     if scope is not Scope.SOURCE and not members.found:
         notes.append("known once the sources are listed")
-    elif scope is Scope.WAVE_VIDEO:
+    elif scope is Scope.WAVE_VIDEO and more:
         notes.append("more as near-duplicates are resolved")
     elif scope is Scope.WAVE and members.not_admitted:
         notes.append("more as waves open")
