@@ -77,11 +77,14 @@ def delete(conn: Connection, project_id: int) -> Deleted:
     return Deleted(project_id, tuple(uris))
 
 
-# Locked in the order of ids, as everyone who locks more than one task and waits for it.
+# Locked in the order of ids, as everyone who locks more than one task and waits for it. What others
+# want may still be under this project's name: its worker held the row when it was to be passed on.
 _DROP = text("""
     DELETE FROM tasks WHERE id = ANY (ARRAY(
-        SELECT id FROM tasks WHERE project_id = :project_id AND state <> 'failed'
-        ORDER BY id FOR UPDATE))
+        SELECT t.id FROM tasks t WHERE t.project_id = :project_id AND t.state <> 'failed'
+          AND NOT EXISTS (SELECT FROM task_wishes w
+                          WHERE w.id = t.id AND w.project_id <> :project_id AND NOT w.suspended)
+        ORDER BY t.id FOR UPDATE OF t))
 """)
 
 # What hangs on the project's own sources and waves; nothing that is keyed by a video alone.

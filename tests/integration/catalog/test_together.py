@@ -140,3 +140,33 @@ def test_what_ends_after_its_project_was_deleted_is_not_recorded(world: World) -
 def _somebody_waits(world: World) -> bool:
     waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = "
     return bool(world.rows(waiting + "current_database()"))
+
+
+def test_cancel_leaves_what_others_want_also_while_its_worker_writes(world: World) -> None:
+    """A heartbeat holds the row, so its sponsor cannot be changed now: the task stays anyway."""
+    world.find("a")
+    one = world.apply(project("one", priority=5)).project_id
+    two = world.apply(project("two")).project_id
+    world.work("discover")
+    (task,) = world.claim("download")
+    assert task.project_id == one
+    dropped: list[int] = []
+
+    def cancel() -> None:
+        with world.begin() as conn:
+            dropped.append(lifecycle.cancel(conn, one))
+
+    cancelling = threading.Thread(target=cancel)
+    with world.begin() as beats:
+        beats.exec_driver_sql(f"UPDATE tasks SET progress = 0.5 WHERE id = {task.id}")
+        cancelling.start()
+        eventually(lambda: bool(dropped) or _somebody_waits(world), what="the cancellation")
+    cancelling.join(30)
+    world.do(task)
+    with world.begin() as conn:
+        sweep(conn, first_wave=FIRST_WAVE)
+    world.work()
+
+    assert dropped == [0]
+    assert world.ran.count(("download", "a")) == 1
+    assert world.progress(two).phase.name == "Complete"
