@@ -60,6 +60,7 @@ class Account:
         shell = ["/bin/sh", "-c", '"$@" </dev/null >&2 & echo $!', "sh", *map(str, command)]
         try:
             with log.open("ab") as output:
+                os.fchmod(output.fileno(), 0o600)  # errors quote statements and their values
                 done = subprocess.run(
                     shell,
                     stdin=subprocess.DEVNULL,

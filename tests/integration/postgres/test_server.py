@@ -36,6 +36,8 @@ def test_it_starts_with_the_settings_of_a_laptop_and_stops(play: Play) -> None:
             assert place
             assert stat.S_IMODE(place.sockets.stat().st_mode) == 0o700
             assert stat.S_IMODE(place.data.stat().st_mode) == 0o700
+            log = home / "postgres/server.log"  # it quotes statements and their values
+            assert stat.S_IMODE(log.stat().st_mode) == 0o600
             for path in [place.data, *place.data.rglob("*"), home / "postgres"]:
                 assert not path.stat().st_mode & stat.S_IWOTH, path
         assert process_is_gone(pid)
