@@ -41,6 +41,7 @@ def test_an_unchanged_complete_project_has_nothing_to_do(world: World) -> None:
 
     assert not found.changed
     assert sum(s.to_run for s in found.stages) == 0
+    assert {s.note for s in found.stages} == {""}
     assert found.headline == "balls: nothing to do, all of it is done already"
 
 
