@@ -13,6 +13,15 @@ from data_miner.fingerprint import canonical_json
 from data_miner.spec import MiningProject, canonical, load_project, project_from
 from data_miner.spec.duration import format_duration
 
+
+class _Quoting(yaml.SafeDumper):
+    """Writes text in quotes: PyYAML leaves 0E0 bare, which is a number to YAML 1.2 and to us."""
+
+
+_Quoting.add_representer(
+    str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"')
+)
+
 WORDS = st.text(
     st.characters(exclude_categories=("Cc", "Cs", "Z")), min_size=1, max_size=20
 )  # fmt: skip
@@ -109,4 +118,4 @@ def test_read_write_read(data: dict[str, Any]) -> None:
     assert canonical(project_from(written)) == written
     assert MiningProject.model_validate_json(canonical_json(written)) == project
     assert load_project(json.dumps(written)) == project
-    assert load_project(yaml.safe_dump(written, allow_unicode=True)) == project
+    assert load_project(yaml.dump(written, Dumper=_Quoting, allow_unicode=True)) == project
