@@ -1,9 +1,10 @@
 """What a user may ask for: the MiningProject, read from YAML or from Kubernetes."""
 
-from data_miner.spec.load import load_project, load_projects, project_from
+from data_miner.spec.load import load_project, load_projects, project_from, project_of
 from data_miner.spec.project import (
     API_VERSION,
     KIND,
+    DeletionPolicy,
     Metadata,
     MiningProject,
     MiningProjectSpec,
@@ -13,6 +14,7 @@ from data_miner.spec.project import (
 __all__ = [
     "API_VERSION",
     "KIND",
+    "DeletionPolicy",
     "Metadata",
     "MiningProject",
     "MiningProjectSpec",
@@ -20,4 +22,5 @@ __all__ = [
     "load_project",
     "load_projects",
     "project_from",
+    "project_of",
 ]

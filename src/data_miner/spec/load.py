@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,6 +68,23 @@ def project_from(data: Any, where: str = "project") -> MiningProject:
         return _validated_data(data, None)
     except _WrongError as error:
         raise SpecError("\n".join(f"{where}: {p}" for p in error.found)) from None
+
+
+def project_of(obj: Mapping[str, Any]) -> MiningProject:
+    """The MiningProject that an object of a Kubernetes API server describes.
+
+    Of its metadata only the name and the namespace count: labels and annotations were judged by
+    the server, whose limits are wider than those for a file. Raises SpecError with a line for each
+    thing that is wrong in `spec`, each starting with its path.
+    """
+    metadata = obj.get("metadata")
+    data: dict[str, Any] = {key: obj.get(key) for key in ("apiVersion", "kind", "spec")}
+    if isinstance(metadata, Mapping):
+        data["metadata"] = {k: metadata[k] for k in ("name", "namespace") if k in metadata}
+    try:
+        return _validated_data(data, None)
+    except _WrongError as error:
+        raise SpecError("\n".join(str(p) for p in error.found)) from None
 
 
 class _WrongError(Exception):

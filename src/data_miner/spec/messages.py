@@ -122,7 +122,9 @@ def _given(value: Any, path: Path, node: Node | None) -> str:
         return "a section" if value else "an empty section"
     if isinstance(value, list | tuple):
         return f"a list of {len(value)} items" if value else "an empty list"
-    return {None: "nothing", True: "true", False: "false"}.get(value, _cut(str(value)))
+    if isinstance(value, bool):  # Asked first, since 0 is equal to False.
+        return "true" if value else "false"
+    return "nothing" if value is None else _cut(str(value))
 
 
 def _quoted(text: str) -> str:

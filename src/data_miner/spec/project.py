@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, Literal
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, Strict
 
 from data_miner.spec.base import Broken, SpecModel
 from data_miner.spec.sources import Download, Select, Source
@@ -32,6 +33,13 @@ class Metadata(SpecModel):
     annotations: dict[LabelKey, AnnotationValue] = Field(
         default_factory=dict, max_length=64, description="Notes for people and tools."
     )
+
+
+class DeletionPolicy(StrEnum):
+    """What happens with what a project has made when its object is deleted in a cluster."""
+
+    RETAIN = "Retain"
+    DELETE = "Delete"
 
 
 class MiningProjectSpec(SpecModel):
@@ -84,6 +92,19 @@ class MiningProjectSpec(SpecModel):
         ge=1,
         le=100,
         description="Share of the workers, compared with other projects' weights.",
+    )
+    deletion_policy: Annotated[DeletionPolicy, Strict(False)] = Field(
+        default=DeletionPolicy.RETAIN,
+        description="What happens in a cluster when the object is deleted. Retain stops the "
+        "project and keeps its rows, its work and its published versions; an object of the same "
+        "name goes on with them. Delete removes what no other project uses.",
+    )
+    ttl_seconds_after_finished: int | None = Field(
+        default=None,
+        ge=0,
+        le=315_360_000,
+        description="Seconds after completion at which a cluster deletes the object, as "
+        "deletionPolicy says. Absent keeps it.",
     )
 
     def broken_rules(self) -> Iterator[Broken]:

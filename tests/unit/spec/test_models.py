@@ -178,6 +178,7 @@ spec:
             "image": {"format": "JPEG", "quality": 95},
         },
         "retention": {}, "suspend": False, "priority": 0, "weight": 1,
+        "deletionPolicy": "Retain",
     }  # fmt: skip
 
 

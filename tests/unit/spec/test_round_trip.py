@@ -96,6 +96,8 @@ SPECS = section(
     retention=section({}, sources=DURATIONS, renders=DURATIONS, versions=DURATIONS),
     suspend=st.booleans(),
     priority=st.integers(-1000, 1000),
+    deletionPolicy=st.sampled_from(["Retain", "Delete"]),
+    ttlSecondsAfterFinished=st.integers(0, 315_360_000),
 )
 PROJECTS = section(
     {
