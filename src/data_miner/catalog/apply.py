@@ -12,6 +12,7 @@ from data_miner.catalog import datasets, events
 from data_miner.catalog.planning import replan
 from data_miner.compiler import CompiledStage
 from data_miner.db.tables import project_stages, recipes
+from data_miner.errors import ConflictError
 from data_miner.fingerprint import canonical_json
 from data_miner.spec.project import MiningProject, canonical
 
@@ -39,14 +40,18 @@ def apply_project(
     compiled: Sequence[CompiledStage],
     *,
     first_wave: int,
+    for_object: bool = False,
 ) -> Applied:
     """Bring the catalogue in line with a project; safe to repeat and safe against another apply.
 
     Unchanged work keeps its results; what nobody wants any more is cancelled, what is missing is
-    planned. Everything in the caller's transaction.
+    planned. Everything in the caller's transaction. `for_object`: on behalf of a cluster's object;
+    all others get a ConflictError for a row that stands for one.
     """
     wanted = _columns(project)
     row, created = _locked_row(conn, wanted)
+    if row.owner_uid is not None and row.deleted_at is None and not for_object:
+        raise ConflictError(owned_message(wanted["namespace"], wanted["name"]))
     recipe_ids = _recipes(conn, compiled)
     before = _stages(conn, row.project_id)
     after = {c.stage: (recipe_ids[c.fingerprint], c.reads, c.ends_member) for c in compiled}
@@ -78,6 +83,14 @@ def apply_project(
     )
 
 
+def owned_message(namespace: str, name: str) -> str:
+    """The one line for who edits the row of a cluster's object."""
+    return (
+        f"project {namespace}/{name} belongs to a cluster: edit or delete its object there"
+        f" (`kubectl -n {namespace} edit miningproject {name}`)"
+    )
+
+
 _COMPARED = ("spec", "weight", "priority", "suspended", "target_images")
 
 
@@ -103,7 +116,8 @@ _INSERT = text("""
 """)
 
 _LOCK = text("""
-    SELECT project_id, generation, spec, weight, priority, suspended, target_images, deleted_at
+    SELECT project_id, generation, spec, weight, priority, suspended, target_images, deleted_at,
+           owner_uid
     FROM projects WHERE namespace = :namespace AND name = :name FOR NO KEY UPDATE
 """)
 

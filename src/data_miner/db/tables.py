@@ -75,13 +75,32 @@ projects = Table(
     Column("target_images", Integer),
     Column("wave_epoch", Integer, nullable=False, server_default="1"),
     Column("owner_uid", Text),
+    # Nobody reads it: `leaders` fences. It stays for programs of an earlier revision.
     Column("leader_epoch", BigInteger, nullable=False, server_default="0"),
     _time("created_at", nullable=False, server_default=NOW),
     _time("updated_at", nullable=False, server_default=NOW),
     _time("deleted_at"),
+    Column("owner_installation", Text),
+    Column("applied_digest", Text),
+    Column("retried_token", Text),
     UniqueConstraint("namespace", "name"),
     CheckConstraint("weight > 0", name="weight"),
     CheckConstraint("target_images IS NULL OR target_images > 0", name="target_images"),
+    Index(
+        "projects_owner_installation",
+        "owner_installation",
+        postgresql_where=text("owner_installation IS NOT NULL"),
+    ),
+)
+
+leaders = Table(
+    "leaders",
+    metadata,
+    Column("installation", Text, primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("holder", Text, nullable=False),
+    _time("elected_at", nullable=False, server_default=NOW),
+    CheckConstraint("epoch > 0", name="epoch"),
 )
 
 recipes = Table(
@@ -223,6 +242,12 @@ results = Table(
     CheckConstraint("(outcome = 'skipped') = (reason IS NOT NULL)", name="reason"),
     Index("results_video_id", "video_id", postgresql_where=text("video_id IS NOT NULL")),
     Index("results_wave_id", "wave_id", postgresql_where=text("wave_id IS NOT NULL")),
+    Index(
+        "results_finished_at",
+        "finished_at",
+        postgresql_using="brin",
+        postgresql_with={"pages_per_range": 16, "autosummarize": "on"},
+    ),
 )
 
 artifacts = Table(
@@ -374,6 +399,17 @@ datasets = Table(
     _time("created_at", nullable=False, server_default=NOW),
     UniqueConstraint("project_id", "version"),
     Index("datasets_recipe_id", "recipe_id", "wave_id"),
+    CheckConstraint("digest ~ '^[0-9a-f]{64}$'", name="digest"),
+)
+
+dataset_removals = Table(
+    "dataset_removals",
+    metadata,
+    Column("uri", Text, primary_key=True),
+    Column("digest", Text, nullable=False),
+    _time("asked_at", nullable=False, server_default=NOW),
+    _time("started_at"),
+    Column("error", Text),
     CheckConstraint("digest ~ '^[0-9a-f]{64}$'", name="digest"),
 )
 
