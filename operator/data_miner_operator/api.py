@@ -111,9 +111,18 @@ class Api(Protocol):
         ...
 
     async def delete(
-        self, resource: Resource, namespace: str | None, name: str, *, uid: str | None
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        *,
+        uid: str | None,
+        version: str | None = None,
     ) -> bool:
-        """Delete in the background; False when there was none, Conflict when its uid is another."""
+        """Delete in the background; False when there was none.
+
+        Conflict when its uid, or its resourceVersion where one is given, is another.
+        """
         ...
 
     async def apply(

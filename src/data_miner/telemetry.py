@@ -103,24 +103,35 @@ def counted(stage: str, counters: Mapping[str, float]) -> None:
             STAGE_COUNTS.labels(stage, name).inc(amount)
 
 
-def serve(port: int, health: Callable[[], str | None] = lambda: None) -> ThreadingHTTPServer:
+def serve(
+    port: int,
+    health: Callable[[], str | None] = lambda: None,
+    routes: Mapping[str, Callable[[], tuple[bool, str]]] | None = None,
+) -> ThreadingHTTPServer:
     """Serve ``/metrics`` and ``/healthz`` on all addresses from a thread; port 0 picks a free one.
 
-    `health` gives None while all is well, else the reason, which is answered with 503. Raises
-    OSError when the port is taken. The caller ends it with ``shutdown()``.
+    `health` gives None while all is well, else the reason, which is answered with 503. `routes`
+    adds paths, each with whether all is well and a line to answer. Raises OSError when the port is
+    taken. The caller ends it with ``shutdown()``.
     """
+
+    def healthy() -> tuple[bool, str]:
+        reason = health()
+        return reason is None, reason or "ok"
+
+    answers = {"/healthz": healthy, **(routes or {})}
+    known = " or ".join(["/metrics", *answers])
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             if path == "/metrics":
                 self._answer(200, generate_latest(REGISTRY), CONTENT_TYPE_LATEST)
-            elif path == "/healthz":
-                reason = health()
-                text = reason or "ok"
-                self._answer(503 if reason else 200, f"{text}\n".encode(), "text/plain")
+            elif path in answers:
+                well, text = answers[path]()
+                self._answer(200 if well else 503, f"{text}\n".encode(), "text/plain")
             else:
-                self._answer(404, b"/metrics or /healthz\n", "text/plain")
+                self._answer(404, f"{known}\n".encode(), "text/plain")
 
         def _answer(self, status: int, body: bytes, kind: str) -> None:
             self.send_response(status)

@@ -1,0 +1,167 @@
+"""The operator's metrics. Labels are bounded: kinds, verbs, codes and stages; never a project.
+
+Everything is counted where it happens or copied from a snapshot that is there anyway: a scrape
+asks neither PostgreSQL nor the API server.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Mapping
+from typing import Any, Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from data_miner import __version__
+from data_miner.catalog.pulse import Pulse
+from data_miner.telemetry import REGISTRY
+
+_QUEUE_SECONDS = (0.001, 0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60)
+_RECONCILE_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30)
+
+
+def _counter(name: str, text: str, *labels: str) -> Counter:
+    return Counter(name, text, labels, registry=REGISTRY)
+
+
+def _gauge(name: str, text: str, *labels: str) -> Gauge:
+    return Gauge(name, text, labels, registry=REGISTRY)
+
+
+def _histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+    return Histogram(name, text, labels, registry=REGISTRY, buckets=buckets)
+
+
+# As controller-runtime names them, so that dashboards made for it work.
+WORKQUEUE_DEPTH = _gauge("workqueue_depth", "Keys that wait to be processed.", "name")
+WORKQUEUE_ADDS = _counter("workqueue_adds", "Keys added.", "name")
+WORKQUEUE_QUEUED_SECONDS = _histogram(
+    "workqueue_queue_duration_seconds", "Time that a key waited.", _QUEUE_SECONDS, "name"
+)
+WORKQUEUE_WORK_SECONDS = _histogram(
+    "workqueue_work_duration_seconds", "Time that a key was processed.", _QUEUE_SECONDS, "name"
+)
+WORKQUEUE_UNFINISHED_SECONDS = _gauge(
+    "workqueue_unfinished_work_seconds", "Time spent so far on keys in hand, summed.", "name"
+)
+WORKQUEUE_LONGEST_SECONDS = _gauge(
+    "workqueue_longest_running_processor_seconds", "Time of the key longest in hand.", "name"
+)
+WORKQUEUE_RETRIES = _counter("workqueue_retries", "Keys put back after a failure.", "name")
+
+API_REQUESTS = _counter(
+    "dataminer_api_requests",
+    "Requests to the API server by outcome; watches are not counted.",
+    "verb",
+    "resource",
+    "code",
+)
+RECONCILES = _counter("dataminer_reconcile", "Reconciles by result.", "result")
+RECONCILE_SECONDS = _histogram(
+    "dataminer_reconcile_duration_seconds", "Time of one reconcile.", _RECONCILE_SECONDS
+)
+RECONCILE_ERRORS = _counter("dataminer_reconcile_errors", "Failed reconciles by cause.", "reason")
+ACTIONS = _counter("dataminer_operator_actions", "What reconciles have done.", "action")
+STATUS_WRITES = _counter("dataminer_status_writes", "Status writes to the API server.")
+EVENTS = _counter("dataminer_operator_events", "Kubernetes Events by fate.", "result")
+LAST_RESYNC = _gauge(
+    "dataminer_last_resync_timestamp_seconds", "When everything was last listed, Unix time."
+)
+WATCH_LAST_EVENT = _gauge(
+    "dataminer_watch_last_event_timestamp_seconds",
+    "When a watch last brought something, Unix time.",
+    "resource",
+)
+WATCH_RESTARTS = _counter("dataminer_watch_restarts", "Times that the watches were begun anew.")
+WATCH_MISSED = _counter(
+    "dataminer_watch_missed",
+    "Changes that a resync found and no watch had told.",
+    "resource",
+)
+LEADER = _gauge("dataminer_leader", "1 on the replica that acts.")
+LOOP_LAG = _gauge(
+    "dataminer_event_loop_lag_seconds", "How late the event loop last came to a timer."
+)
+BUILD = _gauge("dataminer_build_info", "1, labelled with the version.", "version")
+BUILD.labels(__version__).set(1)
+
+PROJECTS = _gauge("dataminer_projects", "MiningProjects in the cluster.")
+CONDITIONS = _gauge(
+    "dataminer_project_condition",
+    "Number of MiningProjects whose condition has this status.",
+    "type",
+    "status",
+)
+GENERATION_LAG = _gauge(
+    "dataminer_project_observed_generation_lag",
+    "Number of MiningProjects whose newest edit is not yet in their status.",
+)
+QUEUE_DEPTH = _gauge(
+    "dataminer_queue_depth", "Tasks by stage and state; told by the leader.", "stage", "state"
+)
+QUEUE_OLDEST = _gauge(
+    "dataminer_queue_oldest_seconds", "Age of the oldest ready task of a stage.", "stage"
+)
+QUEUE_DRAIN = _gauge(
+    "dataminer_queue_drain_estimate_seconds",
+    "Ready and waiting tasks of a stage over the rate at which they ended of late.",
+    "stage",
+)
+STAGE_MEAN_SECONDS = _gauge(
+    "dataminer_queue_stage_seconds", "Measured mean time of one task, last minutes.", "stage"
+)
+WORKERS = _gauge("dataminer_workers", "Workers that have been heard of lately.", "state")
+HEARTBEAT_AGE = _gauge(
+    "dataminer_heartbeat_age_seconds", "Longest silence of a worker that counts as alive."
+)
+PULSE_SECONDS = _gauge("dataminer_pulse_seconds", "Time of the last look at the queue.")
+PULSE_AGE = _gauge(
+    "dataminer_pulse_timestamp_seconds", "When the queue was last looked at, Unix time."
+)
+DATABASE_AWAY = _counter("dataminer_database_away", "Times that PostgreSQL could not be asked.")
+
+_STATES: Final = ("ready", "running", "waiting", "throttled", "failed")
+
+
+def tell_pulse(pulse: Pulse, at: float) -> None:
+    """Copy one look at the queue. What a stage no longer has goes to zero by being removed."""
+    depths: Tally[tuple[str, str]] = Tally()
+    oldest: dict[str, float] = {}
+    for depth in pulse.depths:
+        for state in _STATES:
+            depths[depth.stage, state] += getattr(depth, state)
+        if depth.oldest_ready_seconds is not None:
+            oldest[depth.stage] = max(oldest.get(depth.stage, 0.0), depth.oldest_ready_seconds)
+    for family in (QUEUE_DEPTH, QUEUE_OLDEST, QUEUE_DRAIN, STAGE_MEAN_SECONDS):
+        family.clear()
+    for (stage, state), number in depths.items():
+        QUEUE_DEPTH.labels(stage, state).set(number)
+    for stage, seconds in oldest.items():
+        QUEUE_OLDEST.labels(stage).set(seconds)
+    for stage, rate in pulse.finished_per_second.items():
+        backlog = depths[stage, "ready"] + depths[stage, "waiting"]
+        if rate > 0:
+            QUEUE_DRAIN.labels(stage).set(backlog / rate)
+    for stage, seconds in pulse.stage_seconds.items():
+        STAGE_MEAN_SECONDS.labels(stage).set(seconds)
+    WORKERS.labels("active").set(sum(1 for worker in pulse.workers if not worker.drain))
+    WORKERS.labels("draining").set(sum(1 for worker in pulse.workers if worker.drain))
+    HEARTBEAT_AGE.set(max((worker.seen_seconds for worker in pulse.workers), default=0.0))
+    PULSE_SECONDS.set(pulse.took_seconds)
+    PULSE_AGE.set(at)
+
+
+def tell_projects(objects: Mapping[Any, Mapping[str, Any]]) -> None:
+    """Count conditions over all MiningProjects, as their status says them."""
+    tally: Tally[tuple[str, str]] = Tally()
+    behind = 0
+    for found in objects.values():
+        status = found.get("status") or {}
+        behind += status.get("observedGeneration") != found["metadata"].get("generation")
+        for condition in status.get("conditions") or ():
+            tally[str(condition.get("type")), str(condition.get("status"))] += 1
+    CONDITIONS.clear()
+    for (kind, state), number in tally.items():
+        CONDITIONS.labels(kind, state).set(number)
+    PROJECTS.set(len(objects))
+    GENERATION_LAG.set(behind)
