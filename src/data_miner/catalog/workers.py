@@ -6,10 +6,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from sqlalchemy import Connection, text
 
 from data_miner.catalog.discovered import as_json
+
+CHANNEL: Final = "dataminer_workers"
+"""Where `drain` and `undrain` say the name of each worker that they are about."""
 
 
 class Liveness(StrEnum):
@@ -24,6 +28,16 @@ class Liveness(StrEnum):
     LOST = "lost"
     """Not seen for too long, and it has not said that it stops."""
     STOPPED = "stopped"
+
+
+class Told(StrEnum):
+    """What a worker that says it is there is told; false when it is nothing."""
+
+    NOTHING = ""
+    DRAIN = "drain"
+    """Take nothing more, until it is taken back."""
+    GO = "go"
+    """End: it is disabled, or its row is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +81,14 @@ def register(
     stages: Sequence[str],
     slots: int,
     version: str,
+    keep_drain: bool = False,
 ) -> None:
-    """Write the row of a worker that starts; the same id starting again takes its row over."""
+    """Write the row of a worker that starts; the same id starting again takes its row over.
+
+    `keep_drain`: what it was asked in its life before holds for this one. For workers that wait
+    when they are drained, whose id is their place (a pod) and not their process: whoever asked
+    takes it back. Others ended when they were asked, and who starts them again wants them to work.
+    """
     conn.execute(
         text("""
             INSERT INTO workers AS w (worker_id, host, pid, pool, stages, slots, version)
@@ -77,9 +97,10 @@ def register(
                 host = excluded.host, pid = excluded.pid, pool = excluded.pool,
                 stages = excluded.stages, slots = excluded.slots, version = excluded.version,
                 started_at = dataminer_now(), seen_at = dataminer_now(), stopped_at = NULL,
-                drain = false
+                drain = w.drain AND :keep_drain
         """),
         {
+            "keep_drain": keep_drain,
             "worker_id": worker_id,
             "host": host,
             "pid": pid,
@@ -91,16 +112,34 @@ def register(
     )
 
 
-def seen(conn: Connection, worker_id: str) -> bool:
-    """Say that the worker is there; returns whether it shall go: drained, disabled or unknown."""
+def seen(conn: Connection, worker_id: str) -> Told:
+    """Say that the worker is there; returns what it is told."""
     row = conn.execute(
         text(
             "UPDATE workers SET seen_at = dataminer_now() WHERE worker_id = :worker_id"
-            " RETURNING drain OR disabled_at IS NOT NULL AS go"
+            " RETURNING drain, disabled_at IS NOT NULL AS disabled"
         ),
         {"worker_id": worker_id},
     ).one_or_none()
-    return row is None or bool(row.go)
+    if row is None or row.disabled:
+        return Told.GO
+    return Told.DRAIN if row.drain else Told.NOTHING
+
+
+def may_claim(conn: Connection, worker_id: str) -> bool:
+    """Whether the worker may take tasks in this transaction: told nothing, and there.
+
+    Its row stays locked against `drain` until then: once that is committed, nothing is claimed.
+    """
+    return bool(
+        conn.scalar(
+            text(
+                "SELECT true FROM workers WHERE worker_id = :worker_id AND NOT drain"
+                " AND disabled_at IS NULL FOR SHARE"
+            ),
+            {"worker_id": worker_id},
+        )
+    )
 
 
 def stopped(conn: Connection, worker_id: str) -> None:
@@ -115,14 +154,39 @@ def stopped(conn: Connection, worker_id: str) -> None:
 
 
 def drain(conn: Connection, worker_ids: Collection[str]) -> Sequence[str]:
-    """Ask workers to finish what they hold and go; returns those that are there to hear it."""
-    return conn.scalars(
-        text(
-            "UPDATE workers SET drain = true WHERE worker_id = ANY(:ids) AND stopped_at IS NULL"
-            " RETURNING worker_id"
-        ),
-        {"ids": sorted(worker_ids)},
+    """Ask workers to take nothing more; returns those that are there to hear it.
+
+    They finish what they hold. Then they go, or wait for `undrain`, as each was started. From the
+    commit on they claim nothing.
+    """
+    return _tell(conn, worker_ids, drain=True)
+
+
+def undrain(conn: Connection, worker_ids: Collection[str]) -> Sequence[str]:
+    """Take `drain` back; returns those workers that are there and had been asked."""
+    return _tell(conn, worker_ids, drain=False)
+
+
+def _tell(conn: Connection, worker_ids: Collection[str], *, drain: bool) -> Sequence[str]:
+    # In the order of ids, as everyone who locks more than one row and waits for it.
+    told = conn.scalars(
+        text("""
+            WITH there AS (
+                SELECT worker_id FROM workers
+                WHERE worker_id = ANY(:ids) AND stopped_at IS NULL
+                ORDER BY worker_id FOR NO KEY UPDATE)
+            UPDATE workers w SET drain = :drain FROM there t
+            WHERE w.worker_id = t.worker_id AND (:drain OR w.drain)
+            RETURNING w.worker_id
+        """),
+        {"ids": sorted(worker_ids), "drain": drain},
     ).all()
+    for worker_id in told:
+        conn.execute(_SAY, {"channel": CHANNEL, "worker_id": worker_id})
+    return sorted(told)
+
+
+_SAY = text("SELECT pg_notify(:channel, :worker_id)")
 
 
 def forget(conn: Connection, *, older_than_seconds: float) -> int:

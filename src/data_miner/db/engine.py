@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from data_miner.errors import DatabaseError
 
@@ -94,8 +94,8 @@ def reachable(engine: Engine) -> Iterator[None]:
         raise unreachable(engine.url, error) from None
 
 
-def unreachable(url: str | URL, error: OperationalError) -> DatabaseError:
-    """The one line for an OperationalError: where, and PostgreSQL's own last words."""
+def unreachable(url: str | URL, error: DBAPIError) -> DatabaseError:
+    """The one line for an error of the connection: where, and PostgreSQL's own last words."""
     password = _parsed(url).password
     lines = [line.strip() for line in str(error.orig).splitlines() if line.strip()]
     reason = lines[-1] if lines else "the connection was refused"
