@@ -2,7 +2,7 @@
 .SHELLFLAGS := -eu -c
 PY := .venv/bin/python
 OUT ?= out/demo
-GENERATED := docs/reference docs/configuration.md
+GENERATED := crds docs/reference docs/configuration.md
 
 .PHONY: help setup demo test check generate verify bench demo-models lock clean
 
@@ -28,6 +28,7 @@ test: check ## check, then PostgreSQL, media, models and workers
 
 generate: setup ## write what is derived from the code
 	$(PY) -m data_miner.spec.reference
+	$(PY) -m data_miner.spec.crd
 	$(PY) -m data_miner.configuration
 
 verify: generate ## fail when a generated file is not what the code says

@@ -8,6 +8,8 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
+from data_miner.spec.base import VALIDATIONS, Cel
+
 _PATTERN: Final = (
     r"^([0-9]{1,6}(\.[0-9]{1,3})?d)?([0-9]{1,6}(\.[0-9]{1,3})?h)?([0-9]{1,6}(\.[0-9]{1,3})?m)?"
     r"([0-9]{1,9}(\.[0-9]{1,3})?s)?([0-9]{1,9}ms)?$"
@@ -48,11 +50,28 @@ def format_duration(seconds: float) -> str:
     return text
 
 
+def milliseconds_in_cel(value: str) -> str:
+    """An expression for the milliseconds of a duration, `value` being an expression for its text.
+
+    CEL's own durations know no days: these are counted apart.
+    """
+    day = f"{value}.indexOf('d')"
+    return (
+        f"duration({value}.substring({day} + 1) + '0s').getMilliseconds() + ({day} < 0 ? 0 : "
+        f"int(double({value}.substring(0, {day})) * {_UNIT_MS['d']}.0 + 0.5))"
+    )
+
+
+_IN_RANGE: Final = Cel(
+    f"[{milliseconds_in_cel('self')}].all(ms, ms >= 1 && ms <= {int(_MAX_SECONDS * 1000)})",
+    "must be from 1ms to 3650d",
+)
+
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
     PlainSerializer(format_duration, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "duration", "pattern": _PATTERN,
-                    "minLength": 2, "maxLength": 40}),
+                    "minLength": 2, "maxLength": 40, VALIDATIONS: [_IN_RANGE.as_schema()]}),
 ]  # fmt: skip
 """Seconds in Python; in YAML a text with units."""

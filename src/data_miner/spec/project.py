@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field, Strict
 
-from data_miner.spec.base import Broken, SpecModel
+from data_miner.spec.base import Broken, Cel, SpecModel
 from data_miner.spec.sources import Download, Select, Source
 from data_miner.spec.stages import Dedup, Detect, Export, Filter, Retention, Sampling, Target
 from data_miner.spec.text import AnnotationValue, DnsLabel, LabelKey, LabelValue
@@ -105,6 +105,23 @@ class MiningProjectSpec(SpecModel):
         le=315_360_000,
         description="Seconds after completion at which a cluster deletes the object, as "
         "deletionPolicy says. Absent keeps it.",
+    )
+
+    cel: ClassVar = (
+        Cel(
+            "!has(self.dedup) || !has(self.export) || "
+            "self.export.splitLinkThreshold <= self.dedup.threshold",
+            "must be at most dedup.threshold",
+            field_path=".export.splitLinkThreshold",
+        ),
+        Cel(
+            "!has(oldSelf.export) || !has(oldSelf.export.uri) || (has(self.export) && "
+            "has(self.export.uri) && self.export.uri == oldSelf.export.uri)",
+            "cannot change once it is set: the published versions stay there; make another project "
+            "for another place",
+            field_path=".export.uri",
+            reason="FieldValueForbidden",
+        ),
     )
 
     def broken_rules(self) -> Iterator[Broken]:

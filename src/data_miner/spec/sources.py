@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, Strict
 
-from data_miner.spec.base import Broken, SpecModel
-from data_miner.spec.duration import Duration
+from data_miner.spec.base import Broken, Cel, SpecModel
+from data_miner.spec.duration import Duration, milliseconds_in_cel
 from data_miner.spec.text import Location, Path, SecretName, Text, Url, Word
 
 Limit = Annotated[int, Field(ge=1, le=10_000)]
+
+
+def exactly_one(model: SpecModel, fields: tuple[str, ...]) -> Iterator[Broken]:
+    """The rule that one of these optional fields is given, and only one."""
+    given = [name for name in fields if getattr(model, name) is not None]
+    if len(given) != 1:
+        got = f"got {' and '.join(given)}" if given else "got none of them"
+        yield Broken((), f"must have exactly one of {', '.join(fields)}; {got}")
+
+
+def exactly_one_in_cel(fields: tuple[str, ...]) -> Cel:
+    """`exactly_one` for an API server."""
+    given = ", ".join(f"has(self.{name})" for name in fields)
+    return Cel(f"[{given}].exists_one(x, x)", f"must have exactly one of {', '.join(fields)}")
 
 
 class Search(SpecModel):
@@ -50,8 +64,11 @@ class Urls(SpecModel):
         "are passed over. A relative path counts from the folder of the project's own file.",
     )
 
+    _ONE_OF: ClassVar = ("items", "file")
+    cel: ClassVar = (exactly_one_in_cel(_ONE_OF),)
+
     def broken_rules(self) -> Iterator[Broken]:
-        yield from exactly_one(self, ("items", "file"))
+        yield from exactly_one(self, self._ONE_OF)
 
 
 class Files(SpecModel):
@@ -79,8 +96,11 @@ class Source(SpecModel):
     urls: Urls | None = Field(default=None, description="Videos named one by one.")
     files: Files | None = Field(default=None, description="Video files that are already somewhere.")
 
+    _ONE_OF: ClassVar = ("search", "channel", "playlist", "urls", "files")
+    cel: ClassVar = (exactly_one_in_cel(_ONE_OF),)
+
     def broken_rules(self) -> Iterator[Broken]:
-        yield from exactly_one(self, ("search", "channel", "playlist", "urls", "files"))
+        yield from exactly_one(self, self._ONE_OF)
 
 
 class Live(StrEnum):
@@ -98,6 +118,14 @@ class DurationRange(SpecModel):
     )
     max: Duration | None = Field(
         default=None, description="Longer videos are left out. Absent means no upper bound."
+    )
+
+    cel: ClassVar = (
+        Cel(
+            "!has(self.min) || !has(self.max) || "
+            f"{milliseconds_in_cel('self.min')} <= {milliseconds_in_cel('self.max')}",
+            "min must be at most max",
+        ),
     )
 
     def broken_rules(self) -> Iterator[Broken]:
@@ -161,11 +189,3 @@ class Download(SpecModel):
     secret_ref: SecretRef | None = Field(
         default=None, description="Credential for sites that need one. Absent means none is used."
     )
-
-
-def exactly_one(model: SpecModel, fields: tuple[str, ...]) -> Iterator[Broken]:
-    """The rule that one of these optional fields is given, and only one."""
-    given = [name for name in fields if getattr(model, name) is not None]
-    if len(given) != 1:
-        got = f"got {' and '.join(given)}" if given else "got none of them"
-        yield Broken((), f"must have exactly one of {', '.join(fields)}; {got}")

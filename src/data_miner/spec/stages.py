@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import AfterValidator, Field, Strict
+from pydantic import Field, Strict
 
-from data_miner.spec.base import Broken, SpecModel
+from data_miner.spec.base import Broken, Cel, Checked, SpecModel
 from data_miner.spec.duration import Duration
 from data_miner.spec.text import ClassName, Location, ModelName, Text
 
@@ -51,6 +51,21 @@ class Sampling(SpecModel):
         ge=1,
         le=100_000,
         description="Most frames of one video; where it binds, they spread over the whole video.",
+    )
+
+    cel: ClassVar = (
+        Cel(
+            "!has(self.every) || self.strategy == 'Time'",
+            "goes only with strategy Time",
+            "'goes only with strategy Time; the strategy is ' + self.strategy",
+            field_path=".every",
+        ),
+        Cel(
+            "!has(self.everyFrames) || self.strategy == 'Interval'",
+            "goes only with strategy Interval",
+            "'goes only with strategy Interval; the strategy is ' + self.strategy",
+            field_path=".everyFrames",
+        ),
     )
 
     def broken_rules(self) -> Iterator[Broken]:
@@ -136,6 +151,15 @@ class Filter(SpecModel):
         "before the sigmoid, which still tells frames apart where probabilities crowd at 0.",
     )
 
+    cel: ClassVar = tuple(
+        Cel(
+            f"self.space == 'Logit' || (self.{at} >= 0.0 && self.{at} <= 1.0)",
+            "must be a number from 0 to 1, unless space is Logit",
+            field_path=f".{at}",
+        )
+        for at in (f"thresholds.{field.alias}" for field in Thresholds.model_fields.values())
+    )
+
     def broken_rules(self) -> Iterator[Broken]:
         if self.space is Space.LOGIT:
             return
@@ -217,6 +241,26 @@ class Detect(SpecModel):
         "are one object.",
     )
 
+    cel: ClassVar = (
+        Cel(
+            "self.classes.all(x, self.classes.exists_one(y, y.name == x.name))",
+            "must name each class once",
+            field_path=".classes",
+            reason="FieldValueDuplicate",
+        ),
+        Cel(
+            "self.detectors.all(x, self.detectors.exists_one(y, y.model == x.model))",
+            "must name each model once",
+            field_path=".detectors",
+            reason="FieldValueDuplicate",
+        ),
+        Cel(
+            "self.agreement <= self.detectors.size()",
+            "must be at most the number of detectors",
+            field_path=".agreement",
+        ),
+    )
+
     def broken_rules(self) -> Iterator[Broken]:
         for section, values in (
             ("classes", [c.name for c in self.classes]),
@@ -279,6 +323,13 @@ class Splits(SpecModel):
     val: Fraction = Field(default=0.1, description="Share for validation.")
     test: Fraction = Field(default=0.1, description="Share for test.")
 
+    cel: ClassVar = (
+        Cel(
+            "[self.train + self.val + self.test - 1.0].all(off, off <= 1e-6 && off >= -1e-6)",
+            "train, val and test must sum to 1",
+        ),
+    )
+
     def broken_rules(self) -> Iterator[Broken]:
         total = self.train + self.val + self.test
         if abs(total - 1) > 1e-6:
@@ -302,7 +353,7 @@ class Export(SpecModel):
     formats: Annotated[
         tuple[Annotated[Format, Strict(False)], ...],
         Field(min_length=1, max_length=len(Format), strict=False),
-        AfterValidator(_in_one_order),
+        Checked(_in_one_order, {"x-kubernetes-list-type": "set"}),
     ] = Field(default=tuple(Format), description="How labels are written.")
     splits: Splits = Field(
         default=Splits(), description="Shares of the images for training, validation and test."
@@ -316,7 +367,8 @@ class Export(SpecModel):
         default=None,
         description="Folder for the dataset: file://, s3://, gs:// or a plain path. A relative "
         "path counts from the folder of the project's own file. Absent means the home folder of "
-        "data-miner.",
+        "data-miner. In a cluster it cannot change once it is set: the versions that were "
+        "published stay where they are.",
     )
     image: ExportImage = Field(default=ExportImage(), description="How images are written.")
 

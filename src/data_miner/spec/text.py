@@ -3,56 +3,65 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
+from pydantic import Field
 
-from data_miner.spec.base import SecretGivenError
+from data_miner.spec.base import VALIDATIONS, Cel, Checked, SecretGivenError
+
+
+def matches(pattern: str, says: str) -> Checked:
+    """A pattern, and what it means for a person: `says` follows "must be".
+
+    The pattern is anchored with ^ and $, in the part of the syntax that Python and RE2 share.
+    """
+
+    def check(value: str) -> str:
+        # `$` alone would let a trailing line break pass.
+        if not re.fullmatch(pattern[1:-1], value):
+            raise ValueError(f"must be {says}")
+        return value
+
+    return Checked(check, {"pattern": pattern})
 
 
 @dataclass(frozen=True, slots=True)
-class Matches:
-    """Metadata of a text field: a pattern for the schema, and what it means for a person."""
+class Rule:
+    """A rule about a text, said for Python and for an API server."""
 
-    pattern: str
-    """Anchored with ^ and $, in the part of the syntax that Python and RE2 share."""
-    says: str
-    """Follows "must be"."""
+    holds: Callable[[str], bool]
+    cel: str
+    message: str
 
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self._check, handler(source))
 
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return {**handler(schema), "pattern": self.pattern}
+def follows(*rules: Rule) -> Checked:
+    """Several rules; the first that does not hold is what a person reads."""
 
-    def _check(self, value: str) -> str:
-        # `$` alone would let a trailing line break pass.
-        if not re.fullmatch(self.pattern[1:-1], value):
-            raise ValueError(f"must be {self.says}")
+    def check(value: str) -> str:
+        for rule in rules:
+            if not rule.holds(value):
+                raise ValueError(rule.message)
         return value
+
+    return Checked(check, {VALIDATIONS: [Cel(r.cel, r.message).as_schema() for r in rules]})
 
 
 _NO_CONTROL: Final = r"^[^\x00-\x1f\x7f]*$"
 _VISIBLE: Final = r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$"
 _VISIBLE_SAYS: Final = "text on one line that neither starts nor ends with a space"
 
-Text = Annotated[str, Field(min_length=1, max_length=300), Matches(_VISIBLE, _VISIBLE_SAYS)]
+Text = Annotated[str, Field(min_length=1, max_length=300), matches(_VISIBLE, _VISIBLE_SAYS)]
 """A phrase that a person wrote: a prompt, a search."""
 
-Word = Annotated[str, Field(min_length=1, max_length=100), Matches(_VISIBLE, _VISIBLE_SAYS)]
+Word = Annotated[str, Field(min_length=1, max_length=100), matches(_VISIBLE, _VISIBLE_SAYS)]
 """A tag or the name of a licence."""
 
 DnsLabel = Annotated[
     str,
     Field(min_length=1, max_length=63),
-    Matches(
+    matches(
         r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
         "at most 63 lower-case letters, digits and hyphens, with a letter or digit at both ends",
     ),
@@ -61,7 +70,7 @@ DnsLabel = Annotated[
 SecretName = Annotated[
     str,
     Field(min_length=1, max_length=253),
-    Matches(
+    matches(
         r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$",
         "lower-case letters, digits, hyphens and dots, with a letter or digit at both ends",
     ),
@@ -70,7 +79,7 @@ SecretName = Annotated[
 ModelName = Annotated[
     str,
     Field(min_length=1, max_length=100),
-    Matches(
+    matches(
         r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$",
         "the name of a model card: lower-case letters, digits, dots, hyphens and underscores",
     ),
@@ -79,7 +88,7 @@ ModelName = Annotated[
 ClassName = Annotated[
     str,
     Field(min_length=1, max_length=100),
-    Matches(
+    matches(
         r"^[A-Za-z0-9]([A-Za-z0-9 _.-]*[A-Za-z0-9_])?$",
         "letters, digits, spaces, hyphens, dots and underscores, starting with a letter or digit",
     ),
@@ -88,7 +97,7 @@ ClassName = Annotated[
 LabelKey = Annotated[
     str,
     Field(min_length=1, max_length=317),
-    Matches(
+    matches(
         r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$",
         "a Kubernetes label key, such as team or example.com/team",
     ),
@@ -97,7 +106,7 @@ LabelKey = Annotated[
 LabelValue = Annotated[
     str,
     Field(max_length=63),
-    Matches(
+    matches(
         r"^([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?$",
         "a Kubernetes label value: at most 63 letters, digits, hyphens, dots and underscores",
     ),
@@ -107,7 +116,8 @@ AnnotationValue = Annotated[str, Field(max_length=65_536)]
 
 
 def _no_password(url: str) -> str:
-    if "@" in url.split("/")[2]:
+    # Asked of any address before its pattern is, whose message repeats what was given.
+    if re.search("//[^/?#]*@", url):
         raise SecretGivenError(
             "must not hold a user name or password: "
             "put them in a credential and name it in spec.download.secretRef"
@@ -115,41 +125,57 @@ def _no_password(url: str) -> str:
     return url
 
 
+_URL: Final = r"^https?://[^/?#@\x00-\x20\x7f]+([/?#][^\x00-\x20\x7f]*)?$"
+
 Url = Annotated[
     str,
     Field(min_length=1, max_length=2048),
-    Matches(
-        r"^https?://[^/?#\x00-\x20\x7f]+([/?#][^\x00-\x20\x7f]*)?$",
-        "a web address that starts with http:// or https://",
-    ),
-    AfterValidator(_no_password),
+    # Not in CEL: there may be a million of them, which is beyond what its rules may cost.
+    Checked(_no_password, {"pattern": _URL}),
+    matches(_URL, "a web address that starts with http:// or https://"),
 ]
-
-
-def _reachable(value: str) -> str:
-    scheme, separator, rest = value.partition("://")
-    if separator and scheme not in {"file", "s3", "gs"}:
-        raise ValueError("must be a path or start with file://, s3:// or gs://")
-    if separator and ".." in rest.split("/"):
-        raise ValueError('must not hold ".." after file://, s3:// or gs://')
-    if separator and "::" in rest:
-        raise ValueError('must not hold "::" after file://, s3:// or gs://')
-    if separator and not (rest.startswith("/") if scheme == "file" else rest.strip("/")):
-        example = {"file": "file:///folder/", "s3": "s3://bucket/", "gs": "gs://bucket/"}[scheme]
-        raise ValueError(f"must say where: {example}")
-    return value
-
 
 Path = Annotated[
     str,
     Field(min_length=1, max_length=1024),
-    Matches(_NO_CONTROL, "a path without line breaks or control characters"),
+    matches(_NO_CONTROL, "a path without line breaks or control characters"),
 ]
+
+_SCHEMES: Final = ("file://", "s3://", "gs://")
+
+_LOCATION: Final = (
+    Rule(
+        lambda text: "://" not in text or text.startswith(_SCHEMES),
+        "!self.contains('://') || self.startsWith('file://') || self.startsWith('s3://') "
+        "|| self.startsWith('gs://')",
+        "must be a path or start with file://, s3:// or gs://",
+    ),
+    Rule(
+        lambda text: "://" not in text or ".." not in text.split("/"),
+        "!self.matches('://(.*/)?[.][.](/|$)')",
+        'must not hold ".." after file://, s3:// or gs://',
+    ),
+    Rule(
+        lambda text: "://" not in text or "::" not in text,
+        "!self.matches('://.*::')",
+        'must not hold "::" after file://, s3:// or gs://',
+    ),
+    Rule(
+        lambda text: not text.startswith("file://") or text.startswith("file:///"),
+        "!self.startsWith('file://') || self.startsWith('file:///')",
+        "must say where: file:///folder/",
+    ),
+    Rule(
+        lambda text: not re.fullmatch("(s3|gs)://+", text),
+        "!self.matches('^(s3|gs)://+$')",
+        "must say where: s3://bucket/ or gs://bucket/",
+    ),
+)
 
 Location = Annotated[
     str,
     Field(min_length=1, max_length=1024),
-    Matches(_NO_CONTROL, "a path or URI without line breaks or control characters"),
-    AfterValidator(_reachable),
+    matches(_NO_CONTROL, "a path or URI without line breaks or control characters"),
+    follows(*_LOCATION),
 ]
 """A folder or file: file://, s3://, gs:// or a plain path."""
