@@ -13,7 +13,7 @@ import random
 import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ QUIET_SECONDS: Final = 15.0
 """After so long without a word, the server is asked whether it is there."""
 RETRY_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Pauses between tries to connect; the last one stays."""
-KEEPALIVE: Final = {
+KEEPALIVE: Final[Mapping[str, Any]] = {
     "keepalives": 1,
     "keepalives_idle": 10,
     "keepalives_interval": 5,

@@ -58,6 +58,9 @@ class Settings:
     """How often expired leases are looked for."""
     grace_seconds: float = 25
     """How long a stopping worker lets its tasks finish before it hands them back."""
+    wait_when_drained: int = 0
+    """1 lets a worker that is drained wait until it may go on; without it, it ends. For containers,
+    which would be started again."""
     patience_seconds: float = 60
     """How long `run` waits for a database that went away before it gives up."""
     stall_factor: float = 1

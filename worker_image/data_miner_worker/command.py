@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import socket
 from collections.abc import Iterator
@@ -41,14 +42,23 @@ SWEEP_STATEMENT_SECONDS = 600.0
 STORE_IDLE_SECONDS = 3600.0
 """Listing a large store between two questions to the database takes long."""
 CONNECT_SECONDS = 5.0
+_POOL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 
 
 def worker(
     *,
     pool: Annotated[
-        str, typer.Option(help="Which stages to serve: default (all), cpu or gpu.")
+        str,
+        typer.Option(
+            help="Which stages to serve: default (all), cpu or gpu; with --stages, any name."
+        ),
     ] = "default",
-    stages: Annotated[str, typer.Option(help="Stages to serve instead, separated by commas.")] = "",
+    stages: Annotated[
+        str,
+        typer.Option(
+            help="Stages to serve, separated by commas; default, cpu and gpu stand for theirs."
+        ),
+    ] = "",
     slots: Annotated[
         int, typer.Option(min=1, help="Tasks at once, each in a process of its own.")
     ] = 1,
@@ -112,15 +122,23 @@ def worker(
 
 
 def served_stages(pool: str, stages: str) -> tuple[str, ...]:
-    """The stages that the options ask for. Raises SpecError with what there is."""
+    """The stages that the options ask for, in pipeline order. Raises SpecError with what there is.
+
+    Without `stages`, the pool's name says which; with them, it is only what the pool is called.
+    """
     if not stages:
         if pool not in POOLS:
             raise SpecError(f"--pool {pool}: there are {', '.join(POOLS)}")
         return POOLS[pool]
-    wanted = [name.strip() for name in stages.split(",") if name.strip()]
+    if not _POOL.fullmatch(pool):
+        raise SpecError(
+            f"--pool {pool!r}: a name has letters, digits, '-', '_' and '.', 63 of them at most"
+        )
+    named = [name.strip() for name in stages.split(",") if name.strip()]
+    wanted = [stage for name in named for stage in POOLS.get(name, (name,))]
     unknown = [name for name in wanted if name not in NAMES]
     if unknown or not wanted:
-        raise SpecError(f"--stages {stages}: there are {', '.join(NAMES)}")
+        raise SpecError(f"--stages {stages}: there are {', '.join([*NAMES, *POOLS])}")
     return tuple(name for name in NAMES if name in wanted)
 
 
@@ -146,7 +164,7 @@ def _serve(
         ledger = Ledger(engine, settings, name, served)
         # LISTEN and the housekeepers' locks need a session: no transaction pooler may be there.
         session_url = settings.database_listen_url or url
-        listener = Listener(session_url, ledger.channels)
+        listener = Listener(session_url, ledger.channels, name)
         ends.callback(listener.close)
         house = _engine(session_url, f"{name} housekeeping", SWEEP_STATEMENT_SECONDS)
         ends.callback(house.dispose)

@@ -8,14 +8,20 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, text
 
 from data_miner import queue, telemetry
-from data_miner.catalog import garbage, pointers, workers
+from data_miner.catalog import garbage, pointers, removals, workers
+from data_miner.catalog.removals import Removal
+from data_miner.errors import SpecError
 from data_miner.pipeline import NAMES
 from data_miner.queue import Notifier
 from data_miner.settings import Settings
+from data_miner.stage import StageError
 from data_miner.storage import Store
+from data_miner.storage.reach import check_reach
 from data_miner_worker.housekeeping import Duty
+from data_miner_worker.unpublish import unpublish
 
 GAUGE_SECONDS = 15.0
+REMOVAL_SECONDS = 15.0
 STORE_SWEEPS_PER_AGE = 24
 """The store is swept this often in the time that an orphan may live."""
 WORKER_ROW_SECONDS = 7 * 86400.0
@@ -31,7 +37,7 @@ def database_duties(settings: Settings) -> Sequence[Duty]:
 
 def store_duties(settings: Settings, store: Store) -> Sequence[Duty]:
     """What keeps files in line with the rows."""
-    return (Pointers(settings), StoreSweep(settings, store))
+    return (Removals(settings), Pointers(settings), StoreSweep(settings, store))
 
 
 @dataclass(slots=True)
@@ -156,6 +162,57 @@ class Pointers:
 
     def run(self, conn: Connection) -> None:
         pointers.follow(conn)
+
+    def given_up(self) -> None:
+        """Nothing is told by this duty alone."""
+
+
+@dataclass(slots=True)
+class Removals:
+    """Removes published versions whose project is gone and was to take them along."""
+
+    settings: Settings
+    name: str = "removals"
+    after_outage_seconds: float = 0
+
+    @property
+    def every_seconds(self) -> float:
+        return max(0.05, min(REMOVAL_SECONDS, self.settings.sweep_seconds))
+
+    def run(self, conn: Connection) -> None:
+        found = removals.waiting(conn)
+        conn.commit()  # no transaction stays open while files are looked at
+        for one in found:
+            problem = self._remove(conn, one)
+            if problem is None:
+                removals.finish(conn, one.uri)
+            else:
+                removals.put_off(conn, one.uri, problem)
+            conn.commit()
+            if problem and problem != one.error:
+                log.warning("dataset_not_removed", uri=one.uri, error=problem)
+
+    def _remove(self, conn: Connection, one: Removal) -> str | None:
+        """Why the version is still there; None when there is nothing left to do."""
+        try:
+            check_reach(one.uri, self.settings.allowed_prefixes, what="dataset")
+        except SpecError as error:
+            return str(error)
+        # From here on no export begins in this place; those that did before are seen below.
+        removals.start(conn, one.uri)
+        conn.commit()
+        wanted, busy = removals.is_wanted(conn, one.uri), removals.is_busy(conn, one.uri)
+        conn.commit()
+        if wanted:
+            return None
+        if busy:
+            return "an export runs in the same place"
+        try:
+            files = unpublish(one.uri, one.digest)
+        except StageError as error:
+            return str(error)
+        log.info("dataset_removed", uri=one.uri, files=files)
+        return None
 
     def given_up(self) -> None:
         """Nothing is told by this duty alone."""

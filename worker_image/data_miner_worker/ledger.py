@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,10 +17,11 @@ from datetime import timedelta
 from sqlalchemy import Connection, Engine, text
 
 from data_miner import __version__, queue, telemetry
-from data_miner.catalog import workers
-from data_miner.catalog.assign import assign
+from data_miner.catalog import removals, workers
+from data_miner.catalog.assign import PlaceTakenError, assign
 from data_miner.catalog.facts import InputGoneError, mark_gone
 from data_miner.catalog.record import record
+from data_miner.catalog.workers import Told
 from data_miner.errors import NotFoundError
 from data_miner.queue import Beat, Claimed, Cursor, Finished, Notifier
 from data_miner.settings import Settings
@@ -28,6 +29,9 @@ from data_miner.stage import Assignment, Done, Later, Skip
 from data_miner_worker.database import DatabaseAwayError, away_is_named, first_line
 from data_miner_worker.messages import Ended, Failure, Stopped
 from data_miner_worker.running import Order, Running
+
+PLACE_SECONDS = 2.0
+"""How long an export waits for the files of an earlier project in its place to be gone."""
 
 log = telemetry.logger()
 
@@ -73,7 +77,7 @@ class Ledger:
     @property
     def channels(self) -> tuple[str, ...]:
         """What to listen on."""
-        return tuple(queue.channel(stage) for stage in self.stages)
+        return (*(queue.channel(stage) for stage in self.stages), workers.CHANNEL)
 
     # The worker's own row
 
@@ -89,10 +93,11 @@ class Ledger:
                 stages=self.stages,
                 slots=slots,
                 version=__version__,
+                keep_drain=bool(self.settings.wait_when_drained),
             )
 
-    def refresh_worker(self) -> bool:
-        """Say that this worker is still there; whether it is told to go."""
+    def refresh_worker(self) -> Told:
+        """Say that this worker is still there; what it is told."""
         with self._transaction() as conn:
             return workers.seen(conn, self.worker_id)
 
@@ -106,10 +111,12 @@ class Ledger:
 
     # Claiming
 
-    def claim(self, limit: int) -> list[Claimed]:
-        """Take up to `limit` ready tasks, in fair order."""
+    def claim(self, limit: int) -> list[Claimed] | None:
+        """Take up to `limit` ready tasks, in fair order; None when this worker may take none."""
         started = time.monotonic()
         with self._transaction() as conn:
+            if not workers.may_claim(conn, self.worker_id):
+                return None
             claimed = queue.claim(
                 conn,
                 stages=self.stages,
@@ -126,6 +133,8 @@ class Ledger:
     def claim_suspect(self) -> Claimed | None:
         """Take one task that has lost workers before; only while this worker holds nothing."""
         with self._transaction() as conn:
+            if not workers.may_claim(conn, self.worker_id):
+                return None
             return queue.claim_suspect(
                 conn,
                 stages=self.stages,
@@ -178,6 +187,8 @@ class Ledger:
             with self._transaction() as conn:
                 mark_gone(conn, error.keys)
             return Later(self.settings.backoff_seconds, f"input_missing: {error}")
+        except PlaceTakenError as error:
+            return Later(PLACE_SECONDS, f"place_taken: {error}")
         except DatabaseAwayError:
             raise
         except Exception as error:
@@ -209,6 +220,7 @@ class Ledger:
         """Record how a run ended, unless it is not ours any more."""
         result = ended.result
         if run.order is Order.FORGET:
+            self._left_behind(run, result)
             return
         if run.checkpoint_changed:
             self.extend([run])
@@ -253,6 +265,16 @@ class Ledger:
         self._ended(run, ended, name if ours else "lost")
         if ours:
             self.notify(planned)
+        else:
+            self._left_behind(run, outcome)
+
+    def _left_behind(self, run: Running, result: object) -> None:
+        """A version that came too late to be recorded goes, if its project went with its files."""
+        made = result.records.get("dataset") if isinstance(result, Done) else None
+        if isinstance(made, Mapping):
+            uri, digest = str(made["uri"]), str(made["digest"])
+            with self._transaction() as conn:
+                removals.ask_one(conn, run.claimed.project_id, uri=uri, digest=digest)
 
     def _put_off(self, ended: Ended, failure: Failure) -> Later | None:
         """What is nobody's failure: a full disk, an input that must be made again first."""

@@ -20,10 +20,16 @@ RETRY_SECONDS = 5.0
 class Listener:
     """A connection that only listens. Without it work is found by polling, a little later."""
 
-    def __init__(self, url: str, channels: Sequence[str]) -> None:
-        """`url` is SQLAlchemy's or libpq's; it must not lead through a transaction pooler."""
+    def __init__(self, url: str, channels: Sequence[str], name: str = "") -> None:
+        """`url` is SQLAlchemy's or libpq's; it must not lead through a transaction pooler.
+
+        `name`: what is said with a payload counts only when the payload is this.
+        """
         self._dsn = url.replace("+psycopg2", "", 1)
         self._channels = tuple(channels)
+        self._name = name
+        self.called = False
+        """Whether this name was called; set it back once that is dealt with."""
         self._connection: Any = None
         self._not_before = 0.0
 
@@ -45,9 +51,10 @@ class Listener:
         except (psycopg2.Error, OSError):
             self.close()
             return True
-        said = bool(self._connection.notifies)
+        said = [n.payload for n in self._connection.notifies if n.payload in {"", self._name}]
         self._connection.notifies.clear()
-        return said
+        self.called = self.called or bool(self._name and self._name in said)
+        return bool(said)
 
     def close(self) -> None:
         """End the connection."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_miner import telemetry
+from data_miner.catalog.workers import Told
 from data_miner.queue import Claimed
 from data_miner.settings import Settings
 from data_miner.stage import Assignment, Later
@@ -67,6 +68,8 @@ class Worker:
     """When tasks are handed back; set by the first stop signal."""
     _told: bool = False
     """The first stop signal was seen."""
+    _drained: bool = False
+    """Takes nothing more until it is told that it may go on; what it holds it finishes."""
     _handed_back: bool = False
     _idle: bool = False
 
@@ -88,8 +91,9 @@ class Worker:
         """Everything that needs the database, dearest first; what fails is tried again later."""
         try:
             self._record()
+            heard = self.listener.heard()
             self._heartbeat()
-            self._claim()
+            self._claim(heard=heard)
             self.ledger.notify()
         except DatabaseAwayError as error:
             self._backoff.failed(error)
@@ -142,11 +146,10 @@ class Worker:
     def _heartbeat(self) -> None:
         """One statement for all tasks; those that are not ours any more are told to end."""
         now = time.monotonic()
-        if now < self._beat_at:
+        if now < self._beat_at and not self.listener.called:
             return
-        if self.ledger.refresh_worker() and self._stop_at is None:
-            self._stop_at = math.inf
-            log.info("draining")
+        self._follow(self.ledger.refresh_worker())
+        self.listener.called = False
         moving = [run for run in self.pool.runs if run.order is not Order.FORGET]
         ended = [run for run, _ in self._over]
         ours = self.ledger.extend([*moving, *ended])
@@ -157,13 +160,25 @@ class Worker:
         self.pool.stop(lost, Order.FORGET, STOP_SECONDS)
         self._beat_at = now + self.settings.heartbeat_seconds
 
+    def _follow(self, told: Told) -> None:
+        """A worker that is drained takes nothing more; then it ends, unless it is to wait."""
+        drained = told is Told.DRAIN
+        if drained != self._drained:
+            self._claim_at = 0.0
+            log.info("drained" if drained else "undrained", running=len(self.pool.runs))
+        self._drained = drained
+        goes = told is Told.GO or (drained and not self.settings.wait_when_drained)
+        if goes and self._stop_at is None:
+            self._stop_at = math.inf
+            log.info("draining")
+
     # Claiming
 
-    def _claim(self) -> None:
-        if self._stopping or self._alone:
+    def _claim(self, *, heard: bool) -> None:
+        if self._stopping or self._alone or self._drained:
             return
         now = time.monotonic()
-        if self.listener.heard():
+        if heard:
             self._claim_at = 0.0
         if now >= self._suspects_at:
             self._suspects_at = now + self.settings.rescue_seconds * random.uniform(1, 2)  # noqa: S311
@@ -172,6 +187,10 @@ class Worker:
             self._claim_alone()
         elif self.pool.free and now >= self._claim_at:
             claimed = self.ledger.claim(self.pool.free)
+            if claimed is None:
+                self._beat_at = 0.0  # to learn why
+                self._claim_at = now + self.settings.poll_seconds
+                return
             self._start(claimed)
             if not claimed:
                 self._nothing_there(now)
@@ -248,7 +267,8 @@ class Worker:
         if self._over or self._backoff.wait_seconds:
             return min(max(self._backoff.wait_seconds, 0.01), ROUND_SECONDS)
         due = [self._beat_at, now + self.settings.poll_seconds]
-        if self.pool.free and not (self._stopping or self._alone or self._quiet):
+        resting = self._stopping or self._alone or self._quiet or self._drained
+        if self.pool.free and not resting:
             due.append(self._claim_at)
         if self.pool.runs:
             due.append(now + ROUND_SECONDS)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, text
 
-from data_miner.catalog import facts, report
+from data_miner.catalog import facts, removals, report
 from data_miner.catalog.facts import Found, InputGoneError, Recipe
 from data_miner.queue.task import Claimed
 from data_miner.settings import Settings
@@ -18,10 +18,15 @@ from data_miner.stage import Assignment, Fact, Json, Video
 Inputs = Mapping[str, tuple[Fact, ...]]
 
 
+class PlaceTakenError(Exception):
+    """An export cannot begin: published files are being removed where it would write."""
+
+
 def assign(conn: Connection, claimed: Claimed, settings: Settings) -> Assignment:
     """Everything that the stage of a claimed task reads, as plain data.
 
-    Raises InputGoneError when a result that it needs has lost its files or is not recorded.
+    Raises InputGoneError when a result that it needs has lost its files or is not recorded, and
+    PlaceTakenError for an export whose place is being cleared.
     """
     reader = _Reader(conn, claimed, facts.chain(conn, claimed.recipe_id))
     header = reader.header
@@ -311,7 +316,10 @@ def _params(reader: _Reader, settings: Settings) -> Mapping[str, Json]:
     if reader.claimed.stage != "export":
         return params
     home = settings.home / "datasets" / reader.header.namespace / reader.header.name
-    return {**params, "base": params.get("uri") or str(home)}
+    base = str(params.get("uri") or home)
+    if removals.under_way(reader.conn, base):
+        raise PlaceTakenError(f"files of an earlier project are being removed from {base}")
+    return {**params, "base": base}
 
 
 def _video(header: Row[Any]) -> Video | None:
