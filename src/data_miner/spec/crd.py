@@ -91,7 +91,7 @@ def render() -> str:
         definition(),
         Dumper=_Dumper,
         sort_keys=False,
-        width=100,
+        width=120,
         allow_unicode=True,
         default_flow_style=None,
     )

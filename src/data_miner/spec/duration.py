@@ -63,8 +63,10 @@ def milliseconds_in_cel(value: str) -> str:
 
 
 _IN_RANGE: Final = Cel(
+    # A text without units is no number, and to count with it would be an error with other words.
+    "self.matches('^([0-9.]+(d|h|ms?|s))+$') && "
     f"[{milliseconds_in_cel('self')}].all(ms, ms >= 1 && ms <= {int(_MAX_SECONDS * 1000)})",
-    "must be from 1ms to 3650d",
+    f"must be {_EXAMPLES}, from 1ms to 3650d",
 )
 
 Duration = Annotated[

@@ -246,13 +246,11 @@ class Detect(SpecModel):
             "self.classes.all(x, self.classes.exists_one(y, y.name == x.name))",
             "must name each class once",
             field_path=".classes",
-            reason="FieldValueDuplicate",
         ),
         Cel(
             "self.detectors.all(x, self.detectors.exists_one(y, y.model == x.model))",
             "must name each model once",
             field_path=".detectors",
-            reason="FieldValueDuplicate",
         ),
         Cel(
             "self.agreement <= self.detectors.size()",
