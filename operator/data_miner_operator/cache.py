@@ -54,7 +54,8 @@ class Cache:
         known = entries.get(key)
         if known is not None and not _newer(version, uid, known):
             return False
-        gone = self._gone.get(resource, {}).get(key)
+        buried = self._gone.get(resource)
+        gone = None if buried is None else buried.get(key)
         if gone is not None and (uid == gone.uid or not _newer(version, uid, gone)):
             return False
         self._told += 1

@@ -50,10 +50,10 @@ def load_configuration() -> client.Configuration:
     """
     found = client.Configuration()
     try:
-        config.load_incluster_config(client_configuration=found)
+        config.load_incluster_config(client_configuration=found)  # type: ignore[no-untyped-call]
     except config.ConfigException:
         try:
-            config.load_kube_config(client_configuration=found)
+            config.load_kube_config(client_configuration=found)  # type: ignore[no-untyped-call]
         except (config.ConfigException, OSError) as error:
             raise SpecError(
                 "no Kubernetes cluster: this is no pod with a service account, and "
@@ -70,10 +70,22 @@ def own_namespace() -> str | None:
     except OSError:
         pass
     try:
-        _, active = config.list_kube_config_contexts()
+        _, active = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]
     except (config.ConfigException, OSError):
         return None
     return str(active["context"].get("namespace") or "default") if active else None
+
+
+def authorization(configuration: client.Configuration) -> str | None:
+    """The header of that name, if the account has one, with its token as it is now: a rotated one
+    is read again."""
+    settings: Mapping[str, Any] = configuration.auth_settings()
+    for setting in settings.values():
+        if setting["in"] == "header" and setting["value"]:
+            return str(setting["value"])
+    if configuration.username:
+        return str(configuration.get_basic_auth_token())
+    return None
 
 
 def one_line(text: str) -> str:
@@ -101,7 +113,7 @@ class ClusterApi:
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
-        self._client.close()
+        self._client.close()  # type: ignore[no-untyped-call]
 
     async def list(
         self, resource: Resource, namespace: str | None, *, labels: str = ""
@@ -259,10 +271,8 @@ class ClusterApi:
 
     def _once(self, method: str, address: str, body: Body | None, kind: str) -> dict[str, Any]:
         headers = {"Accept": "application/json", "User-Agent": FIELD_MANAGER}
-        # Tells the token as it is now: the hook behind it reads a rotated one again.
-        for setting in self._configuration.auth_settings().values():
-            if setting["in"] == "header" and setting["value"]:
-                headers[setting["key"]] = setting["value"]
+        if said := authorization(self._configuration):
+            headers["Authorization"] = said
         if body is not None:
             headers["Content-Type"] = kind
         try:

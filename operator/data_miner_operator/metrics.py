@@ -15,6 +15,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from data_miner import __version__
 from data_miner.catalog.pulse import Pulse
 from data_miner.telemetry import REGISTRY
+from data_miner_operator.scaling.report import ScalingReport
 
 _QUEUE_SECONDS = (0.001, 0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60)
 _RECONCILE_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30)
@@ -118,6 +119,32 @@ PULSE_SECONDS = _gauge("dataminer_pulse_seconds", "Time of the last look at the 
 PULSE_AGE = _gauge(
     "dataminer_pulse_timestamp_seconds", "When the queue was last looked at, Unix time."
 )
+POOL_REPLICAS = _gauge(
+    "dataminer_pool_replicas",
+    "Replicas of a worker pool: desired by its need, current as written, ready.",
+    "namespace",
+    "pool",
+    "kind",
+)
+POOL_BACKLOG = _gauge(
+    "dataminer_pool_backlog_seconds",
+    "Time that one slot would take for a pool's share of the queue.",
+    "namespace",
+    "pool",
+)
+POOL_DRAINING = _gauge(
+    "dataminer_pool_draining_workers", "Workers of a pool that shall go.", "namespace", "pool"
+)
+SCALE_BLOCKED = _gauge(
+    "dataminer_scale_blocked", "Pools that a reason keeps from the size they need.", "reason"
+)
+SCALE_EVENTS = _counter(
+    "dataminer_scale_events", "Changes of a pool's size.", "direction", "reason"
+)
+SCALE_STOPPED_BUSY = _gauge(
+    "dataminer_scale_stopped_busy",
+    "Workers stopped with work in hand, for their time to finish was over; since the start.",
+)
 DATABASE_AWAY = _counter("dataminer_database_away", "Times that PostgreSQL could not be asked.")
 
 _STATES: Final = ("ready", "running", "waiting", "throttled", "failed")
@@ -165,3 +192,23 @@ def tell_projects(objects: Mapping[Any, Mapping[str, Any]]) -> None:
         CONDITIONS.labels(kind, state).set(number)
     PROJECTS.set(len(objects))
     GENERATION_LAG.set(behind)
+
+
+def tell_scaling(report: ScalingReport, before: ScalingReport | None) -> None:
+    """Copy what the scaler has done; counts grow by what is new since `before`."""
+    for family in (POOL_REPLICAS, POOL_BACKLOG, POOL_DRAINING, SCALE_BLOCKED):
+        family.clear()
+    for pool in report.pools:
+        where = (pool.namespace, pool.pool)
+        POOL_REPLICAS.labels(*where, "desired").set(pool.desired)
+        POOL_REPLICAS.labels(*where, "current").set(pool.current)
+        POOL_REPLICAS.labels(*where, "ready").set(pool.ready)
+        POOL_BACKLOG.labels(*where).set(pool.backlog_seconds)
+        POOL_DRAINING.labels(*where).set(pool.draining)
+    for reason, number in report.blocked.items():
+        SCALE_BLOCKED.labels(str(reason)).set(number)
+    known = before.scaled if before is not None else {}
+    for (direction, cause), number in report.scaled.items():
+        new = number - known.get((direction, cause), 0)
+        SCALE_EVENTS.labels(str(direction), str(cause)).inc(max(0, new))
+    SCALE_STOPPED_BUSY.set(report.stopped_busy)

@@ -23,6 +23,7 @@ from data_miner import telemetry
 from data_miner_operator import metrics
 from data_miner_operator.api import Resource
 from data_miner_operator.backoff import Backoff
+from data_miner_operator.cluster_api import authorization
 
 Told = Callable[[Resource, str, Mapping[str, Any]], None]
 """What happened ("ADDED", "MODIFIED", "DELETED", or "" for what was there before), to what."""
@@ -158,18 +159,13 @@ def grouped(subjects: Sequence[Subject]) -> list[list[Subject]]:
 
 def connection(configuration: client.Configuration) -> kopf.ConnectionInfo:
     """The account and the server of our own client, for kopf; a rotated token is read again."""
-    token = None
-    for setting in configuration.auth_settings().values():
-        if setting["in"] == "header" and setting["value"] and setting["type"] != "basic":
-            token = str(setting["value"]).partition(" ")[2]
+    scheme, _, token = (authorization(configuration) or "").partition(" ")
     return kopf.ConnectionInfo(
         server=configuration.host,
         ca_path=configuration.ssl_ca_cert,
         insecure=not configuration.verify_ssl,
-        username=configuration.username or None,
-        password=configuration.password or None,
-        scheme="Bearer" if token else None,
-        token=token,
+        scheme=scheme or None,
+        token=token or None,
         certificate_path=configuration.cert_file,
         private_key_path=configuration.key_file,
     )

@@ -1,0 +1,32 @@
+"""The libraries' log in the process' own form: warnings and worse, redacted like all else."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from data_miner import telemetry
+
+_OWN: Final = ("kopf", "kubernetes", "urllib3", "aiohttp", "asyncio")
+
+
+class _Route(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):
+            message = str(record.msg)
+        log = telemetry.logger(source=record.name)
+        say = log.error if record.levelno >= logging.ERROR else log.warning
+        say(message, exc_info=record.exc_info or False)
+
+
+def route_libraries() -> None:
+    """Send what libraries log with the logging module to the process' own log."""
+    for name in _OWN:
+        found = logging.getLogger(name)
+        found.handlers = [_Route(logging.WARNING)]
+        found.setLevel(logging.WARNING)
+        found.propagate = False
+    # Said at each start: signals are the operator's own affair, and it runs kopf in a thread.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)

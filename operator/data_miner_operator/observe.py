@@ -1,0 +1,144 @@
+"""Gathers everything about one project: from the cache, the catalogue and the model stores."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from data_miner.catalog.owned import Row
+from data_miner.catalog.progress import Progress
+from data_miner.errors import NotFoundError
+from data_miner_operator import labels, metrics
+from data_miner_operator.api import CRON_JOBS, DEPLOYMENTS, JOBS, PODS, PROJECTS, Api
+from data_miner_operator.cache import Cache
+from data_miner_operator.catalogue import AwayError, Catalogue
+from data_miner_operator.credentials import Credentials
+from data_miner_operator.facts import Key, ModelFact, PoolFact, Seen, Site
+from data_miner_operator.jobs import TEMPLATE, job_fact
+from data_miner_operator.model_facts import Models
+from data_miner_operator.reconcile import models_named
+from data_miner_operator.scaling.pools import read_pools
+
+AWAY_SECONDS: Final = 2.0
+"""So long after PostgreSQL could not be asked, nobody asks it again for a single project: each
+would wait for the same connection in vain."""
+POOLS_SECONDS: Final = 2.0
+TEMPLATE_SECONDS: Final = 30.0
+
+
+@dataclass(slots=True)
+class Observer:
+    """Makes the facts of one key. Raises ApiError where the API server must be asked and cannot."""
+
+    api: Api
+    cache: Cache
+    catalogue: Catalogue
+    models: Models
+    credentials: Credentials
+    site: Site
+    own_namespace: str
+    synced: Callable[[], bool]
+    """Whether everything in the cluster has been listed."""
+    clock: Callable[[], float] = time.monotonic
+    waiting: dict[Key, frozenset[str]] = field(default_factory=dict)
+    """Models that each project lacked when it was last looked at."""
+    _away: str = "this replica has not taken office yet"
+    _away_until: float = 0.0
+    _pools: tuple[PoolFact, ...] = ()
+    _pools_at: float | None = None
+    _template: Mapping[str, Any] | None = None
+    _template_at: float | None = None
+
+    async def observe(self, key: Key) -> Seen:
+        """Everything about the key as of now."""
+        found = self.cache.get(PROJECTS, key)
+        row, progress, away = await self._ask(key)
+        if found is None and row is not None and row.owner_uid is not None and not row.deleted:
+            # What follows may remove data: the API server itself must say that it is gone.
+            found = await self.api.get(PROJECTS, *key)
+            if found is not None:
+                self.cache.put(PROJECTS, found)
+        named = models_named(found) if found is not None else ()
+        facts = {name: await self._model(name) for name in named}
+        self._remember(key, facts)
+        return Seen(
+            key=key,
+            now=datetime.now(UTC),
+            site=replace(self.site, credentials=await asyncio.to_thread(self.credentials.read)),
+            object=found,
+            away=away,
+            row=row,
+            progress=progress,
+            models=facts,
+            pools=self.pools() if self.synced() else None,
+        )
+
+    def known(self, key: Key) -> bool:
+        """Whether the cluster has such an object, as far as has been told."""
+        return self.cache.get(PROJECTS, key) is not None
+
+    def pools(self, *, fresh: bool = False) -> tuple[PoolFact, ...]:
+        """All worker pools, as of a moment ago."""
+        if fresh or self._pools_at is None or self.clock() - self._pools_at > POOLS_SECONDS:
+            found = read_pools(
+                self.cache.all(DEPLOYMENTS).values(),
+                self.cache.all(PODS).values(),
+                datetime.now(UTC),
+            )
+            self._pools = tuple(pool.fact for pool in found)
+            self._pools_at = self.clock()
+        return self._pools
+
+    def database_away(self, problem: str) -> None:
+        """PostgreSQL could not be asked: believe it for a moment."""
+        self._away = problem
+        self._away_until = self.clock() + AWAY_SECONDS
+        metrics.DATABASE_AWAY.inc()
+
+    def database_back(self) -> None:
+        self._away_until = 0.0
+
+    async def template(self) -> Mapping[str, Any] | None:
+        """The CronJob that Jobs for models are made from; None when there is none."""
+        if self._template_at is None or self.clock() - self._template_at > TEMPLATE_SECONDS:
+            found = await self.api.list(
+                CRON_JOBS, self.own_namespace, labels=f"{labels.TEMPLATE}={TEMPLATE}"
+            )
+            self._template = min(
+                found, key=lambda each: str(each["metadata"]["name"]), default=None
+            )
+            self._template_at = self.clock()
+        return self._template
+
+    async def _ask(self, key: Key) -> tuple[Row | None, Progress | None, str]:
+        if self.catalogue.epoch is None or self.clock() < self._away_until:
+            return None, None, self._away
+        try:
+            row = await self.catalogue.row(key)
+            if row is None or row.deleted:
+                return row, None, ""
+            return row, await self.catalogue.progress(row.project_id), ""
+        except NotFoundError:
+            return None, None, ""  # purged between the two questions
+        except AwayError as error:
+            self.database_away(str(error))
+            return None, None, str(error)
+
+    async def _model(self, name: str) -> ModelFact:
+        info, problem = await asyncio.to_thread(self.models.find, name)
+        if info is not None:
+            return ModelFact(name, info, "", None, can_be_made=False)
+        job = job_fact(name, list(self.cache.all(JOBS).values()))
+        template = await self.template()
+        return ModelFact(name, None, problem, job, can_be_made=template is not None)
+
+    def _remember(self, key: Key, facts: Mapping[str, ModelFact]) -> None:
+        lacking = frozenset(name for name, fact in facts.items() if fact.info is None)
+        if lacking:
+            self.waiting[key] = lacking
+        else:
+            self.waiting.pop(key, None)

@@ -1,0 +1,100 @@
+"""From what has changed in the cluster to the projects that it concerns."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from data_miner_operator import labels
+from data_miner_operator.api import DEPLOYMENTS, JOBS, PODS, PROJECTS, Resource
+from data_miner_operator.cache import Cache
+from data_miner_operator.facts import Key, PoolFact
+from data_miner_operator.jobs import model_label
+from data_miner_operator.keyed_queue import KeyedQueue
+from data_miner_operator.observe import Observer
+
+LOOK_SECONDS: Final = 1.0
+SPREAD_SECONDS: Final = 2.0
+"""Over so long the projects are spread that a change of a pool concerns."""
+SLICES: Final = 5
+"""Every so many resyncs each project is looked at, whatever has or has not been told of it."""
+
+
+@dataclass(slots=True)
+class Router:
+    """Takes news into the cache and adds keys to the queue."""
+
+    cache: Cache
+    queue: KeyedQueue[Key]
+    observer: Observer
+    _pools_touched: bool = False
+    _gist: Hashable = None
+    _round: int = 0
+
+    def told(self, resource: Resource, happened: str, found: Mapping[str, Any]) -> None:
+        """A watch has told of an object."""
+        take = self.cache.remove if happened == "DELETED" else self.cache.put
+        if take(resource, found):
+            metadata = found["metadata"]
+            self.changed(resource, (str(metadata.get("namespace") or ""), str(metadata["name"])))
+
+    def changed(self, resource: Resource, key: Key) -> None:
+        """The cache has news of an object."""
+        if resource == PROJECTS:
+            self.queue.add(key)
+        elif resource in (DEPLOYMENTS, PODS):
+            self._pools_touched = True
+        elif resource == JOBS:
+            self._job(key)
+
+    def everything(self) -> None:
+        """All projects are to be looked at now."""
+        for key in self.cache.all(PROJECTS):
+            self.queue.add(key)
+
+    def some(self) -> None:
+        """Another share of the projects is to be looked at, in no hurry."""
+        self._round += 1
+        self._pools_touched = True  # also time alone changes how pods fare
+        for key in self.cache.all(PROJECTS):
+            if hash(key) % SLICES == self._round % SLICES:
+                self.queue.add_after(key, random.uniform(0, 20))  # noqa: S311 - spreads the load
+
+    async def watch_pools(self, concerned: Callable[[], frozenset[Key]]) -> None:
+        """Add the projects with work left when what they say of the pools may have changed."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if not self._pools_touched:
+                continue
+            self._pools_touched = False
+            gist = pool_gist(self.observer.pools(fresh=True))
+            if gist != self._gist:
+                self._gist = gist
+                for key in concerned():
+                    wait = random.uniform(0, SPREAD_SECONDS)  # noqa: S311 - spreads the load
+                    self.queue.add_after(key, wait)
+
+    def _job(self, job: Key) -> None:
+        found = self.cache.get(JOBS, job)
+        told = "" if found is None else (found["metadata"].get("labels") or {}).get(labels.MODEL)
+        for key, models in self.observer.waiting.items():
+            if not told or any(model_label(name) == told for name in models):
+                self.queue.add(key)
+
+
+def pool_gist(pools: tuple[PoolFact, ...]) -> Hashable:
+    """What a project says of the pools: it does not change with each pod."""
+    return tuple(
+        (
+            pool.namespace,
+            pool.name,
+            pool.stages,
+            pool.max_replicas > 0,
+            pool.unschedulable > 0,
+            pool.crashing > 0,
+        )
+        for pool in pools
+    )
