@@ -66,7 +66,7 @@ def _from_folder(version: Path, digest: str) -> int:
         if file.parent.resolve().is_relative_to(inside):
             removed += _unlink(file)
     folders = {Path("images") / split for split in ("train", "val", "test")}
-    folders |= {parent for path in (*listed, *folders) for parent in Path(path).parents}
+    folders |= {p for path in [*map(Path, listed), *folders] for p in path.parents}
     for folder in sorted(folders, key=lambda path: -len(path.parts)):
         if folder != Path():
             _remove_if_empty(version / folder)

@@ -65,8 +65,9 @@ def delete(conn: Connection, project_id: int) -> Deleted:
     ).all()
     conn.execute(
         text(
-            "UPDATE projects SET deleted_at = dataminer_now(), updated_at = dataminer_now()"
-            " WHERE project_id = :project_id"
+            "UPDATE projects SET deleted_at = dataminer_now(), updated_at = dataminer_now(),"
+            " owner_installation = NULL, owner_uid = NULL, applied_digest = NULL,"
+            " retried_token = NULL WHERE project_id = :project_id"
         ),
         {"project_id": project_id},
     )

@@ -127,7 +127,6 @@ def forget(conn: Connection, project_id: int) -> None:
         return
     removals.ask(conn, project_id)
     lifecycle.delete(conn, project_id)
-    conn.execute(_FORGOTTEN, {"project_id": project_id})
 
 
 def retry_once(conn: Connection, project_id: int, token: str, *, first_wave: int) -> int:
@@ -185,12 +184,6 @@ _UNAPPLIED = text(
 _RELEASED = text(
     "UPDATE projects SET owner_uid = NULL, applied_digest = NULL WHERE project_id = :project_id"
 )
-
-_FORGOTTEN = text("""
-    UPDATE projects SET owner_installation = NULL, owner_uid = NULL, applied_digest = NULL,
-                        retried_token = NULL
-    WHERE project_id = :project_id
-""")
 
 _RETRIED = text("UPDATE projects SET retried_token = :token WHERE project_id = :project_id")
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from data_miner.catalog import lifecycle
 from data_miner.catalog.find import find_project
+from data_miner.catalog.owned import refuse_owned
 from data_miner.catalog.retry import retry as retry_project
 from data_miner.cli import options
 from data_miner.cli.words import many, where
@@ -33,12 +34,15 @@ def _each(
     act: Callable[[Connection, int, int], _Said],
     *,
     as_json: bool,
+    force: bool = False,
 ) -> None:
     done = []
     with options.opened(home) as (engine, settings):
         for name in names:
             with engine.begin() as conn:
                 project = find_project(conn, name, namespace)
+                if not force:
+                    refuse_owned(conn, project.project_id)
                 said = act(conn, project.project_id, settings.first_wave)
             done.append({"namespace": namespace, "name": name, **said.facts})
             if not as_json:
@@ -130,6 +134,12 @@ def retry(
 
 def delete(
     names: Names,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Also those of a cluster; one that still has the object makes it anew."
+        ),
+    ] = False,
     namespace: options.Namespace = "default",
     home: options.Home = None,
     as_json: options.AsJson = False,
@@ -142,4 +152,4 @@ def delete(
         words = "deleted" + (f"; its datasets stay: {kept}" if kept else "")
         return _Said(words, {"dataset_uris": left})
 
-    _each(names, namespace, home, act, as_json=as_json)
+    _each(names, namespace, home, act, as_json=as_json, force=force)
