@@ -76,15 +76,37 @@ def _uri(limit_bytes: int) -> Callable[[Fields], Fields]:
     return shorter
 
 
-def _open_stages(status: Fields) -> Fields:
-    """Without the stages in which nothing is left to do and nothing has failed."""
-    stages = [
-        stage
-        for stage in status.get("stages", ())
-        if any(stage.get(name) for name in ("running", "ready", "waiting", "failed"))
-    ]
+def _stages(status: Fields, stages: list[Fields]) -> Fields:
     rest = {name: value for name, value in status.items() if name != "stages"}
     return {**rest, "stages": stages} if stages else rest
+
+
+def _live(stage: Mapping[str, Any]) -> int:
+    return sum(int(stage.get(name, 0)) for name in ("running", "ready", "waiting", "failed"))
+
+
+def _open_stages(status: Fields) -> Fields:
+    """Without the stages in which nothing is left to do and nothing has failed."""
+    return _stages(status, [stage for stage in status.get("stages", ()) if _live(stage)])
+
+
+def _stages_without(number: str) -> Callable[[Fields], Fields]:
+    """Without one of the numbers of every stage."""
+    return lambda status: _stages(
+        status,
+        [
+            {name: value for name, value in stage.items() if name != number}
+            for stage in status.get("stages", ())
+        ],
+    )
+
+
+def _busiest(status: Fields) -> Fields:
+    """With only as many stages as fit, those that have the most to do."""
+    stages = list(status.get("stages", ()))
+    while stages and size(_stages(status, stages)) > LIMIT_BYTES:
+        stages.remove(min(stages, key=_live))
+    return _stages(status, stages)
 
 
 _STEPS: Final[tuple[Callable[[Fields], Fields], ...]] = (
@@ -92,11 +114,13 @@ _STEPS: Final[tuple[Callable[[Fields], Fields], ...]] = (
     _messages(200),
     _uri(200),
     _without("videos"),
-    _messages(120, spare=frozenset(("Ready",))),
-    _without("funnel"),
+    _stages_without("skipped"),
     _open_stages,
+    _stages_without("done"),
+    _without("funnel"),
+    _messages(120, spare=frozenset(("Ready",))),
+    _busiest,
     _messages(60, spare=frozenset(("Ready",))),
-    _without("stages"),
     _messages(0, spare=frozenset(("Ready",))),
     _uri(0),
     _messages(100),

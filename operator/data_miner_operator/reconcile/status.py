@@ -209,7 +209,8 @@ def _ready(now: _Known) -> Check:
         return now.judged.shut
     if not now.applied:
         return Check("False", "Applying", "being written to the catalogue")
-    return now.stall or Check("True", "Applied")
+    message = now.progress.phase.message if now.progress is not None else ""
+    return now.stall or Check("True", "Applied", message)
 
 
 def _complete(now: _Known) -> Check:
@@ -224,7 +225,7 @@ def _complete(now: _Known) -> Check:
         return Check("False", "Stalled")
     if phase.name is PhaseName.SUSPENDED:
         return Check("False", "Suspended")
-    return Check("False", "InProgress", phase.message)
+    return Check("False", "InProgress")
 
 
 def _suspended(now: _Known) -> Check:
@@ -306,7 +307,7 @@ def _numbers(before: Mapping[str, Any], now: _Known, complete: Check, moment: da
 
 
 def _target(before: Mapping[str, Any], now: _Known) -> int | None:
-    """Images asked for by what is applied; the status remembers it while a later spec is refused."""
+    """Images that the applied spec asks for; remembered while a later one is refused."""
     if now.applied and now.judged.wanted is not None:
         target = now.judged.wanted.project.spec.target
         return target.images if target is not None else None
