@@ -10,7 +10,10 @@ from typing import Any, Final
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from data_miner.errors import SpecError
 from data_miner.spec import canonical, project_of
 from support.controlplane import ControlPlane
 from support.crd_cases import ANY_SOURCE, CASES, Case, good, ids
@@ -121,6 +124,63 @@ def assert_filled_in(stored: Any, sent: Any, wanted: Any) -> None:
         assert stored == wanted
 
 
+def texts(*parts: str) -> st.SearchStrategy[str]:
+    """Texts that are made of these parts."""
+    return st.lists(st.sampled_from(parts), max_size=7).map("".join)
+
+
+NUMBERS: Final = ("0", "1", "24", "3650", "86400000", "999999", "0.5", "1.001", ".", "00.010")
+DURATIONS: Final = st.one_of(
+    texts(*NUMBERS, "d", "h", "m", "s", "ms", "d", "h", " "),
+    st.builds(
+        "{}{}{}{}".format,
+        st.integers(0, 400_000),
+        st.sampled_from(["d", "h", "m", "s", ".5d", ".125h"]),
+        st.integers(0, 999),
+        st.sampled_from(["h", "s", "ms", ".001s"]),
+    ),
+)
+PLACES: Final = texts("s3://", "gs://", "file://", "ftp://", ":", "/", "..", ".", "a", "/../", "\n")
+ADDRESSES: Final = texts("https://", "http://", "//", "@", "a", ":", "/", "?", "#", "\\", " ", "é")
+FRACTIONS: Final = st.one_of(st.floats(0, 1), st.sampled_from([0, 1, 0.1, 0.2, 0.7, 0.8]))
+SPLITS: Final = st.one_of(
+    st.tuples(FRACTIONS, FRACTIONS, FRACTIONS),
+    st.builds(
+        lambda a, b, off: (a, b, min(max(1 - a - b + off, 0.0), 1.0)),
+        st.floats(0, 0.5), st.floats(0, 0.5), st.floats(-2e-6, 2e-6),
+    ),
+)  # fmt: skip
+GUESSES: Final = st.one_of(
+    DURATIONS.map(lambda text: good("", sampling={"every": text})),
+    st.tuples(DURATIONS, DURATIONS).map(
+        lambda two: good("", select={"duration": {"min": two[0], "max": two[1]}})
+    ),
+    PLACES.map(lambda text: good("", sources=[{"files": {"uri": text}}])),
+    ADDRESSES.map(lambda text: good("", sources=[{"urls": {"items": [text]}}])),
+    SPLITS.map(lambda s: good("", export={"splits": {"train": s[0], "val": s[1], "test": s[2]}})),
+    st.tuples(st.floats(0, 1), st.floats(0, 1)).map(
+        lambda two: good("", dedup={"threshold": two[0]}, export={"splitLinkThreshold": two[1]})
+    ),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(case=GUESSES)
+def test_nothing_is_right_for_one_and_wrong_for_the_other(projects: Projects, case: Case) -> None:
+    """Whatever is written where a rule has to count or to take apart, both say yes or both no."""
+    try:
+        project_of(case.object())
+        accepted = True
+    except SpecError:
+        accepted = False
+
+    if accepted:
+        assert projects.create(case, dryRun="All")
+    else:
+        with pytest.raises(KubeError):
+            projects.create(case, dryRun="All")
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda p: p.stem)
 def test_examples_are_accepted(projects: Projects, path: Path) -> None:
     """Each example can be given to a cluster as it is, and means the same there."""
@@ -186,7 +246,12 @@ def test_a_status_that_is_none_is_refused(projects: Projects) -> None:
     """A field that the definition does not know cannot be written."""
     projects.create(Case("", {"sources": [ANY_SOURCE]}, metadata={"name": "doors-4"}))
 
-    for wrong in ({"progress": 101}, {"dataset": {"digest": "x"}}, {"conditions": [{}]}):
+    wrongs: tuple[Any, ...] = (
+        {"progress": 101},
+        {"dataset": {"digest": "x"}},
+        {"conditions": [{}]},
+    )
+    for wrong in wrongs:
         with pytest.raises(KubeError) as caught:
             projects.patch("doors-4", {"status": wrong}, "/status")
         assert caught.value.status == 422

@@ -147,6 +147,7 @@ _SOURCES = (
         sources=page("https://a.example\\@b.example"),
     ),
     good("an @ behind the host is only a letter", sources=page("https://a.example/?b@c")),
+    good("also behind two more slashes", sources=page("https://a.example/http://b@c")),
     good("also without a path", sources=page("https://a.example#b@c")),
     good("an address has 2048 characters", sources=page("https://a.example/" + "a" * 2030)),
     bad(

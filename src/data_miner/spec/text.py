@@ -115,25 +115,31 @@ LabelValue = Annotated[
 AnnotationValue = Annotated[str, Field(max_length=65_536)]
 
 
-def _no_password(url: str) -> str:
-    # Asked of any address before its pattern is, whose message repeats what was given.
-    if re.search("//[^/?#]*@", url):
+_URL: Final = r"^https?://[^/?#@\x00-\x20\x7f]+([/?#][^\x00-\x20\x7f]*)?$"
+_URL_SAYS: Final = "a web address that starts with http:// or https://"
+
+
+def _address(url: str) -> str:
+    if re.fullmatch(_URL[1:-1], url):
+        return url
+    if re.match("[^/?#]*//[^/?#]*@", url):
         raise SecretGivenError(
             "must not hold a user name or password: "
             "put them in a credential and name it in spec.download.secretRef"
         )
-    return url
+    if "@" in url:  # What stands before it may be a password all the same.
+        raise SecretGivenError(f"must be {_URL_SAYS}")
+    raise ValueError(f"must be {_URL_SAYS}")
 
-
-_URL: Final = r"^https?://[^/?#@\x00-\x20\x7f]+([/?#][^\x00-\x20\x7f]*)?$"
 
 Url = Annotated[
     str,
     Field(min_length=1, max_length=2048),
     # Not in CEL: there may be a million of them, which is beyond what its rules may cost.
-    Checked(_no_password, {"pattern": _URL}),
-    matches(_URL, "a web address that starts with http:// or https://"),
+    Checked(_address, {"pattern": _URL}),
 ]
+"""A web address without a user name or password. What is refused is not repeated if it may hold
+one."""
 
 Path = Annotated[
     str,
