@@ -222,8 +222,9 @@ class Operator:
                 _ended(task)
             return 1
         finally:
-            await _cancelled([stopping, acting, *background])
-            await self._lease.release()
+            await _cancelled([stopping, acting])
+            await self._lease.release()  # at once: ending the watches takes a moment
+            await _cancelled(background)
 
     async def _compete(self) -> None:
         """Lead whenever elected. Ends by raising: SupersededError or FencedError."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import kopf
+from kopf._cogs.structs.references import Insights
 from kubernetes import client
 
 from data_miner import telemetry
@@ -91,8 +92,8 @@ class Watch:
 
         def live() -> None:
             try:
+                self._problem = ""
                 asyncio.run(self._kopf(loop, stop))
-                self._problem = "they ended by themselves"
             except BaseException as error:  # noqa: BLE001 - whatever ended it, it begins anew
                 self._problem = f"{type(error).__name__}: {error}"[:500]
             finally:
@@ -120,6 +121,9 @@ class Watch:
         for subject in self._subjects:
             self._listen(registry, subject.resource, home)
         where = self._subjects[0].namespaces
+        insights = Insights()
+        # Begun before kopf, which ends all tasks of its loop that are younger than itself.
+        found = asyncio.create_task(self._found(insights, stop))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # kopf's own, about what it runs on
             await kopf.operator(
@@ -129,8 +133,27 @@ class Watch:
                 clusterwide=where is None,
                 namespaces=list(where or ()),
                 stop_flag=stop,
-                ready_flag=self._ready,
+                insights=insights,
             )
+        found.cancel()
+        if not self._problem:
+            self._problem = "they ended by themselves"
+
+    async def _found(self, insights: Insights, stop: threading.Event) -> None:
+        """See to it that the server has told of every resource: one that has just begun may tell
+        only of some, and kopf would never watch the others."""
+        await insights.ready_resources.wait()
+        told = {(found.group, found.plural) for found in insights.watched_resources}
+        lacking = [
+            subject.resource.plural
+            for subject in self._subjects
+            if (subject.resource.group, subject.resource.plural) not in told
+        ]
+        if lacking:
+            self._problem = f"the API server does not tell of {', '.join(lacking)}"
+            stop.set()
+        else:
+            self._ready.set()
 
     def _listen(
         self, registry: kopf.OperatorRegistry, resource: Resource, home: asyncio.AbstractEventLoop
