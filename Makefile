@@ -4,7 +4,7 @@ PY := .venv/bin/python
 OUT ?= out/demo
 GENERATED := crds docs/reference docs/configuration.md
 
-.PHONY: help setup demo test check generate verify bench demo-models lock clean
+.PHONY: help setup demo test test-cluster check generate verify bench demo-models lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,8 +23,14 @@ check: setup ## format, lint, types, import rules, unit tests
 	.venv/bin/lint-imports
 	$(PY) -m pytest -q tests/unit
 
-test: check ## check, then PostgreSQL, media, models and workers
-	$(PY) -m pytest -n 2 tests/models tests/integration $(wildcard tests/e2e)
+test: check ## check, then PostgreSQL, media, models, workers and a Kubernetes control plane
+	@scripts/controlplane >/dev/null
+	$(PY) -m pytest -n 2 tests/models tests/integration tests/cluster $(wildcard tests/e2e)
+
+test-cluster: setup ## the cluster tests alone; KUBECONFIG=... runs them on that cluster
+	@scripts/controlplane >/dev/null
+	@$(if $(KUBECONFIG),echo "on the cluster of $(KUBECONFIG)",:)
+	$(if $(KUBECONFIG),KUBECONFIG="$(KUBECONFIG)" DATA_MINER_TEST_CLUSTER=1) $(PY) -m pytest -n 2 tests/cluster
 
 generate: setup ## write what is derived from the code
 	$(PY) -m data_miner.spec.reference
