@@ -62,6 +62,7 @@ class Lease:
         """When `_seen_spec` was first seen like this."""
         self._renewed_at: float | None = None
         """When our last renewal was sent; None while we do not lead."""
+        self._said: tuple[str, str] | None = None
 
     @property
     def holder(self) -> str:
@@ -74,8 +75,10 @@ class Lease:
             try:
                 if await self._claim():
                     return
+            except (Conflict, AlreadyExists):
+                pass  # another was faster
             except ApiError as error:
-                _log.warning("the Lease cannot be asked", problem=str(error))
+                self._say("the Lease cannot be asked", str(error))
             await asyncio.sleep(self._jittered())
 
     async def hold(self) -> None:
@@ -94,7 +97,7 @@ class Lease:
             except (Conflict, AlreadyExists, NotFound):
                 continue  # somebody has touched it: look again
             except ApiError as error:
-                _log.warning("the Lease cannot be renewed", problem=str(error))
+                self._say("the Lease cannot be renewed", str(error))
 
     async def release(self) -> None:
         """Let another lead at once, if this replica leads. Never raises ApiError."""
@@ -111,6 +114,12 @@ class Lease:
             await self._write(spec)
         except ApiError as error:
             _log.warning("the Lease cannot be released", problem=str(error))
+
+    def _say(self, what: str, problem: str) -> None:
+        """Log a problem, once for as long as it stays the same."""
+        if (what, problem) != self._said:
+            self._said = (what, problem)
+            _log.warning(what, problem=problem)
 
     def _left(self) -> float:
         assert self._renewed_at is not None, "holds only what it has acquired"
@@ -173,6 +182,7 @@ class Lease:
 
     def _observe(self, found: dict[str, Any] | None) -> None:
         spec = {} if found is None else dict(found.get("spec") or {})
+        self._said = None
         if spec != self._seen_spec:
             self._changed_at = self._clock()
         self._seen, self._seen_spec = found, spec

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Final
 
 from data_miner import telemetry
 
 _OWN: Final = ("kopf", "kubernetes", "urllib3", "aiohttp", "asyncio")
+
+
+_AGAIN: Final = re.compile(r"Request attempt #(?!1\b)")
+"""A watch that waits for an API server says so at each attempt: the first one is enough."""
 
 
 class _Route(logging.Handler):
@@ -16,6 +21,8 @@ class _Route(logging.Handler):
             message = record.getMessage()
         except (TypeError, ValueError):
             message = str(record.msg)
+        if _AGAIN.match(message):
+            return
         log = telemetry.logger(source=record.name)
         say = log.error if record.levelno >= logging.ERROR else log.warning
         say(message, exc_info=record.exc_info or False)
