@@ -34,7 +34,6 @@ from support.reconciling import (
     DONE,
     MODELS,
     NOW,
-    POOL,
     SITE,
     a_dataset,
     a_row,
@@ -87,7 +86,7 @@ def told(before: Seen | None, after: Seen) -> list[tuple[str, str]]:
         (applied(seen(pools=())), WORK, "WorkersAvailable", "any more"),
         (WORK, FROZEN, "ReconciliationDisabled", "annotation"),
         (FROZEN, WORK, "ReconciliationEnabled", "again"),
-        (WORK, applied(seen(), dataset=a_dataset(2)), "DatasetPublished", "version 2 with 20 images"),
+        (WORK, applied(seen(), dataset=a_dataset(2)), "DatasetPublished", "version 2 with 20"),
     ],
 )  # fmt: skip
 def test_a_transition_is_told_once(
@@ -203,7 +202,11 @@ def test_actions_that_a_condition_tells_of_are_not_told_twice() -> None:
 CHECKS = st.fixed_dictionaries(
     {
         type_: st.sampled_from(
-            [(status, reason) for status in CONDITIONS[type_] for reason in CONDITIONS[type_][status]]
+            [
+                (status, reason)
+                for status in CONDITIONS[type_]
+                for reason in CONDITIONS[type_][status]
+            ]
         )
         for type_ in ALWAYS
     }
