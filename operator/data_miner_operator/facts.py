@@ -83,6 +83,8 @@ class PoolFact:
     """Pods whose container keeps ending."""
     message: str
     """What the scheduler or the kubelet says of one of those; empty when all is well."""
+    waiting: int = 0
+    """Pods that are wanted and have no node, however short the wait: also those not made yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,16 @@ THROTTLE_LINGER_SECONDS: Final = 300.0
 """How long a project's stage still counts as put off after its last task came due: tasks that
 were put off together are ready together, and are no fresh demand."""
 
-Throttles = Mapping[tuple[int, str], float]
-"""When a project's stage was last seen put off, by project id and stage, in monotonic seconds."""
+
+@dataclass(frozen=True, slots=True)
+class Experience:
+    """What earlier looks have shown, and the next one may not."""
+
+    put_off: Mapping[tuple[int, str], float] = field(default_factory=dict)
+    """When a project's stage was last seen put off, by project id and stage, in monotonic
+    seconds."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """The last measured mean time of one task, by stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +72,15 @@ class _Share:
     throttled: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
 
-def remember(throttles: Throttles, pulse: Pulse, now: float) -> Throttles:
-    """The throttles after this look; what was put off too long ago is forgotten."""
-    kept = {k: at for k, at in throttles.items() if now - at < THROTTLE_LINGER_SECONDS}
-    for depth in pulse.depths:
-        if depth.throttled:
-            kept[depth.project_id, depth.stage] = now
-    return kept
+def remember(before: Experience, pulse: Pulse, now: float) -> Experience:
+    """The experience after this look; what was put off too long ago is forgotten."""
+    kept = {k: at for k, at in before.put_off.items() if now - at < THROTTLE_LINGER_SECONDS}
+    kept |= {(d.project_id, d.stage): now for d in pulse.depths if d.throttled}
+    return Experience(kept, {**before.seconds, **pulse.stage_seconds})
 
 
 def measure(
-    pools: Sequence[Pool], pulse: Pulse, throttles: Throttles, at: float
+    pools: Sequence[Pool], pulse: Pulse, experience: Experience, at: float
 ) -> dict[PoolKey, Demand]:
     """The demand of each pool. Tasks are dealt out whole, so the pools together are never asked
     to run more than there are.
@@ -82,7 +88,7 @@ def measure(
     A stage that several pools serve is dealt out first over the slots that are ready in them, and
     what is left over in proportion to what each may grow to. Stages that few pools serve go first.
     """
-    free, held_back = _runnable(pulse, throttles)
+    free, held_back = _runnable(pulse, experience)
     shares = {pool.key: _Share() for pool in pools}
     room = {pool.key: pool.fact.ready * pool.spec.slots for pool in pools}
     for stage in sorted(NAMES, key=lambda name: _servers(pools, name)):
@@ -91,13 +97,15 @@ def measure(
             for key, tasks in _deal(counts.get(stage, 0), serving, room).items():
                 getattr(shares[key], kind)[stage] += tasks
                 room[key] = max(0, room[key] - tasks)
+    seconds = {stage: _task_seconds(stage, pools, pulse, experience) for stage in NAMES}
     ahead = _ahead(pulse)
     return {
-        pool.key: _demand(pool, shares[pool.key], pulse, held_back, ahead, at) for pool in pools
+        pool.key: _demand(pool, shares[pool.key], pulse, seconds, held_back, ahead, at)
+        for pool in pools
     }
 
 
-def _runnable(pulse: Pulse, throttles: Throttles) -> tuple[dict[str, int], dict[str, int]]:
+def _runnable(pulse: Pulse, experience: Experience) -> tuple[dict[str, int], dict[str, int]]:
     """Runnable tasks by stage: those that count in full, and those whose site puts tasks off."""
     free: dict[str, int] = defaultdict(int)
     held_back: dict[str, int] = defaultdict(int)
@@ -105,7 +113,7 @@ def _runnable(pulse: Pulse, throttles: Throttles) -> tuple[dict[str, int], dict[
         if not _counts(pulse, depth):
             continue
         runnable = depth.ready + depth.running
-        if (depth.project_id, depth.stage) in throttles:
+        if (depth.project_id, depth.stage) in experience.put_off:
             # One at least: somebody has to find out whether the site has relented.
             held_back[depth.stage] += min(runnable, max(depth.running, 1))
         else:
@@ -174,13 +182,14 @@ def _demand(
     pool: Pool,
     share: _Share,
     pulse: Pulse,
+    seconds: Mapping[str, float],
     held_back: Mapping[str, int],
     ahead: int | None,
     at: float,
 ) -> Demand:
     spec = pool.spec
-    free = _seconds(share.tasks, pulse)
-    slow = _seconds(share.throttled, pulse)
+    free = _sum(share.tasks, seconds)
+    slow = _sum(share.throttled, seconds)
     throttled_tasks = sum(share.throttled.values())
     hosts = {pod.name for pod in pool.pods}
     return Demand(
@@ -199,8 +208,17 @@ def _demand(
     )
 
 
-def _seconds(tasks: Mapping[str, int], pulse: Pulse) -> float:
-    return sum(
-        count * pulse.stage_seconds.get(stage, USUAL_SECONDS[stage])
-        for stage, count in tasks.items()
-    )
+def _task_seconds(stage: str, pools: Sequence[Pool], pulse: Pulse, experience: Experience) -> float:
+    """Expected time of one task: measured, else as it last was, else by a table; then tasks that
+    are running already tell when they take longer.
+    """
+    known = pulse.stage_seconds.get(stage) or experience.seconds.get(stage)
+    if known is not None:
+        return known
+    serving = {pool.spec.pool for pool in pools if stage in pool.spec.stages}
+    busy = [w.busiest_seconds for w in pulse.workers if w.pool in serving and w.held]
+    return max(USUAL_SECONDS[stage], sum(busy) / len(busy) if busy else 0.0)
+
+
+def _sum(tasks: Mapping[str, int], seconds: Mapping[str, float]) -> float:
+    return sum(count * seconds[stage] for stage, count in tasks.items())

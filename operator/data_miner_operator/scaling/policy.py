@@ -249,6 +249,8 @@ def _grow(
     if fact.crashing:
         text = f"{fact.crashing} pods do not stay up: {fact.message}"
         return _stay(fact, want, Reason.CRASH_LOOPING, text)
+    if fact.waiting:  # more pods would only wait as well
+        return _stay(fact, want, Reason.PACED, f"{fact.waiting} pods have no node yet")
     floor = min(_floor(spec, demand), spec.max_replicas)
     if fact.replicas >= max(floor, 1) and _need(spec, demand) <= fact.replicas * (1 + TOLERANCE):
         text = f"the work would keep {_need(spec, demand):.1f} busy"

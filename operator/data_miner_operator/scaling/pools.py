@@ -118,6 +118,7 @@ def _pool(label: str, deployment: Object, pods: Sequence[Object], now: datetime)
         message=shown(next(iter([*waiting, *([refused] if missing else []), *crashing]), ""))[
             :MESSAGE_LENGTH
         ],
+        waiting=max(0, wanted - sum(bool((pod.get("spec") or {}).get("nodeName")) for pod in pods)),
     )
     facts = tuple(sorted((_pod(pod) for pod in pods), key=lambda pod: pod.name))
     return Pool(

@@ -11,7 +11,7 @@ from typing import Protocol
 from data_miner.catalog.pulse import Pulse
 from data_miner.outside import shown
 from data_miner_operator.api import DEPLOYMENTS, PODS, Api, ApiError, Conflict, NotFound
-from data_miner_operator.scaling.demand import Demand, Throttles, measure, remember
+from data_miner_operator.scaling.demand import Demand, Experience, measure, remember
 from data_miner_operator.scaling.policy import (
     STALE_SECONDS,
     Memory,
@@ -78,7 +78,7 @@ class Scaler:
         self._api = api
         self._drains = drains
         self._of: dict[PoolKey, _Of] = {}
-        self._throttles: Throttles = {}
+        self._experience = Experience()
         self._scaled: Counter[tuple[Direction, Reason]] = Counter()
         self._stopped_busy = 0
 
@@ -94,8 +94,8 @@ class Scaler:
         self._of = {pool.key: self._of.get(pool.key) or _Of() for pool in pools}
         demands: Mapping[PoolKey, Demand] = {}
         if pulse is not None:
-            self._throttles = remember(self._throttles, pulse, looked_at)
-            demands = measure(pools, pulse, self._throttles, looked_at)
+            self._experience = remember(self._experience, pulse, looked_at)
+            demands = measure(pools, pulse, self._experience, looked_at)
         reports: list[PoolReport] = []
         events: list[ScalingEvent] = []
         for pool in pools:

@@ -110,7 +110,9 @@ def _shrink(
         for m in everyone
         if m.pod.ready and cost[m.pod.name] != m.pod.deletion_cost
     }
-    busy = min((order(m) for m in everyone if m.pod.name not in free), default=None)
+    # Which of several pods without a worker goes makes no difference.
+    stays = (m for m in everyone if m.pod.name not in free and (m.pod.ready or m.workers))
+    busy = min(map(order, stays), default=None)
     going = sum(m.pod.name in free and (busy is None or order(m) < busy) for m in everyone)
     fewer = max(verdict.replicas, min(pool.fact.replicas, len(everyone) - going))
     waits = fewer >= pool.fact.replicas
