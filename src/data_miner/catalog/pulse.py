@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, text
@@ -92,12 +93,14 @@ def look(engine: Engine, *, installation: str, lost_after_seconds: float) -> Pul
     with snapshot(engine) as conn:
         # Compiling a plan takes longer than the query, and a worker process would only add to it.
         conn.execute(text("SET LOCAL jit = off"))
+        # Once, not for each row that it is compared with.
+        now = conn.execute(text("SELECT dataminer_now()")).scalar_one()
         stages = {r.recipe_id: r.stage for r in conn.execute(_RECIPES)}
         depths = _depths(conn, stages)
         workers = _workers(conn, lost_after_seconds)
-        seconds, per_second = _measured(conn)
+        seconds, per_second = _measured(conn, now)
         wants, keys, active = _projects(conn, installation)
-        moved = {row.project_id: int(row.token) for row in conn.execute(_MOVED, _SINCE)}
+        moved = _moved(conn, now)
     return Pulse(
         depths=depths,
         workers=workers,
@@ -202,16 +205,15 @@ def _workers(conn: Connection, lost_after_seconds: float) -> tuple[WorkerFact, .
 _MEASURED = text("""
     SELECT stage, count(*) AS results,
            avg(greatest(extract(epoch FROM finished_at - started_at), 0))::float8 AS mean,
-           extract(epoch FROM dataminer_now() - min(started_at))::float8 AS span
-    FROM results
-    WHERE finished_at > dataminer_now() - make_interval(secs => :lately)
-      AND started_at IS NOT NULL
+           extract(epoch FROM CAST(:now AS timestamptz) - min(started_at))::float8 AS span
+    FROM results WHERE finished_at > :since AND started_at IS NOT NULL
     GROUP BY stage
 """)
 
 
-def _measured(conn: Connection) -> tuple[Mapping[str, float], Mapping[str, float]]:
-    rows: list[Any] = list(conn.execute(_MEASURED, {"lately": LATELY_SECONDS}))
+def _measured(conn: Connection, now: datetime) -> tuple[Mapping[str, float], Mapping[str, float]]:
+    given = {"now": now, "since": now - timedelta(seconds=LATELY_SECONDS)}
+    rows: list[Any] = list(conn.execute(_MEASURED, given))
     rates = {row.stage: row.results / min(max(row.span, 1.0), LATELY_SECONDS) for row in rows}
     return {row.stage: row.mean for row in rows}, rates
 
@@ -241,8 +243,6 @@ def _projects(
     return wants, keys, frozenset(wants)
 
 
-_SINCE: Final = {"moved": MOVED_SECONDS}
-
 # Starting from the few tasks that run and the few that have just ended, never from all.
 _MOVED = text("""
     WITH lately AS MATERIALIZED (
@@ -252,11 +252,17 @@ _MOVED = text("""
         SELECT recipe_id, video_id, project_id,
                (extract(epoch FROM finished_at) * 1000000)::bigint
         FROM results
-        WHERE finished_at > dataminer_now() - make_interval(secs => :moved)
-          AND video_id IS NOT NULL AND wave_id IS NULL)
-    SELECT pv.project_id, sum(l.token) AS token
-    FROM lately l
-    JOIN project_videos pv ON pv.video_id = l.video_id AND pv.project_id <> l.sponsor
-    JOIN project_stages s ON s.project_id = pv.project_id AND s.recipe_id = l.recipe_id
-    GROUP BY pv.project_id
+        WHERE finished_at > :since AND video_id IS NOT NULL AND wave_id IS NULL),
+    shared AS MATERIALIZED (
+        SELECT pv.project_id, l.recipe_id, l.token
+        FROM lately l
+        JOIN project_videos pv ON pv.video_id = l.video_id AND pv.project_id <> l.sponsor)
+    SELECT project_id, sum(token) AS token
+    FROM shared JOIN project_stages USING (project_id, recipe_id)
+    GROUP BY project_id
 """)
+
+
+def _moved(conn: Connection, now: datetime) -> Mapping[int, int]:
+    rows = conn.execute(_MOVED, {"since": now - timedelta(seconds=MOVED_SECONDS)})
+    return {row.project_id: int(row.token) for row in rows}

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -59,7 +60,7 @@ def _retry(world: World, project_id: int, token: str) -> int:
         return owned.retry_once(conn, project_id, token, first_wave=FIRST_WAVE)
 
 
-def _written(world: World) -> list[object]:
+def _written(world: World) -> list[Any]:
     """What changes with every write: where each row of a project lies, and who wrote it."""
     return world.rows("SELECT ctid::text, xmin::text, xmax::text FROM projects ORDER BY 1")
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from data_miner.catalog import workers
-from data_miner.catalog.workers import Liveness, Worker
+from data_miner.catalog.workers import Liveness, Told, Worker
 from support.catalog import World, project
+from support.waiting import eventually
 
 
-def _register(world: World, worker_id: str = "w1") -> None:
+def _register(world: World, worker_id: str = "w1", *, keep_drain: bool = False) -> None:
     with world.begin() as conn:
         workers.register(
             conn,
@@ -20,6 +23,7 @@ def _register(world: World, worker_id: str = "w1") -> None:
             stages=["discover", "download"],
             slots=4,
             version="1.0",
+            keep_drain=keep_drain,
         )
 
 
@@ -72,10 +76,54 @@ def test_a_drained_worker_is_told_when_it_is_seen(world: World) -> None:
     assert listed["w2"].liveness is Liveness.IDLE
 
 
+def test_a_drain_is_taken_back(world: World) -> None:
+    """Of those who are there and had been asked; the others are not named."""
+    _register(world, "w1")
+    _register(world, "w2")
+    _register(world, "w3")
+    with world.begin() as conn:
+        workers.drain(conn, ["w1", "w3"])
+        workers.stopped(conn, "w3")
+        assert list(workers.undrain(conn, ["w1", "w2", "w3", "unknown"])) == ["w1"]
+        assert workers.seen(conn, "w1") is Told.NOTHING
+
+
+def test_from_a_committed_drain_on_nothing_is_claimed(world: World) -> None:
+    """A claim that is under way ends first; one that begins later gets nothing."""
+    _register(world)
+    with ThreadPoolExecutor(1) as pool:
+        with world.begin() as claiming:
+            assert workers.may_claim(claiming, "w1")
+            draining = pool.submit(_drain, world)
+            waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            eventually(lambda: bool(world.rows(waits)), what="the drain to wait")
+        draining.result(20)
+    with world.begin() as conn:
+        assert not workers.may_claim(conn, "w1")
+        workers.undrain(conn, ["w1"])
+        assert workers.may_claim(conn, "w1")
+        assert not workers.may_claim(conn, "unknown")
+
+
+def _drain(world: World) -> None:
+    with world.begin() as conn:
+        workers.drain(conn, ["w1"])
+
+
+def test_a_drain_outlives_a_restart_only_of_who_waits(world: World) -> None:
+    """A container that starts again is still to go; a person who starts one wants it to work."""
+    _register(world)
+    _drain(world)
+    _register(world, keep_drain=True)
+    assert _listed(world)["w1"].drain
+    _register(world)
+    assert not _listed(world)["w1"].drain
+
+
 def test_a_worker_whose_row_is_gone_is_told_to_go(world: World) -> None:
     """Nobody works without a row that others can see."""
     with world.begin() as conn:
-        assert workers.seen(conn, "unknown")
+        assert workers.seen(conn, "unknown") is Told.GO
 
 
 def test_a_stopped_worker_is_listed_for_a_while_and_may_start_again(world: World) -> None:

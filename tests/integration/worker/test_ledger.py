@@ -24,12 +24,14 @@ END = Ended(Done(facts={"found": 0}, records={"videos": []}))
 def ledger(here: Site) -> Iterator[Ledger]:
     """What a worker uses to talk to the database."""
     engine = engine_for(here.url, lock_timeout_seconds=20)
-    yield Ledger(engine, Settings(home=here.home), "w1", ("discover",))
+    made = Ledger(engine, Settings(home=here.home), "w1", ("discover",))
+    made.register(pool="default", slots=1)
+    yield made
     engine.dispose()
 
 
 def _run(ledger: Ledger) -> Running:
-    (task,) = ledger.claim(1)
+    (task,) = ledger.claim(1) or []
     return Running(task, Path("none"), stall_seconds=9, started=0, last_sign=0)
 
 
