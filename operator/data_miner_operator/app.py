@@ -87,6 +87,7 @@ async def run(
 ) -> int:
     """Work until SIGTERM or SIGINT; returns the exit status: 1 when another replica took over."""
     place = place_of(own)
+    credentials = Credentials(Path(own.credentials_file) if own.credentials_file else None)
     identity = f"{socket.gethostname()}_{os.getpid()}_{secrets.token_hex(4)}"
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -106,8 +107,10 @@ async def run(
         installation = await _unless(stop, _installation(api, place.own))
         if installation is None:
             return 0
-        operator = Operator(settings, own, place, identity, installation, api, hurried, health)
-        ends.push_async_callback(operator.catalogue.close)
+        operator = Operator(
+            settings, own, place, identity, installation, api, hurried, health, credentials
+        )
+        ends.push_async_callback(operator.close)
         return await operator.run(configuration, stop)
     raise AssertionError("unreachable")
 
@@ -125,6 +128,7 @@ class Operator:
         api: Api,
         hurried: Api,
         health: Health,
+        credentials: Credentials,
     ) -> None:
         self._own = own
         self._place = place
@@ -140,7 +144,7 @@ class Operator:
             cache=self.cache,
             catalogue=self.catalogue,
             models=Models(settings.model_stores),
-            credentials=Credentials(Path(own.credentials_file) if own.credentials_file else None),
+            credentials=credentials,
             site=Site(
                 installation=installation,
                 folder=own.folder or str(settings.home),
@@ -226,6 +230,11 @@ class Operator:
             await self._lease.release()  # at once: ending the watches takes a moment
             await _cancelled(background)
 
+    async def close(self) -> None:
+        """Put away what is held open, after `run` has ended."""
+        self._observer.models.close()
+        await self.catalogue.close()
+
     async def _compete(self) -> None:
         """Lead whenever elected. Ends by raising: SupersededError or FencedError."""
         while not self._health.synced:
@@ -266,6 +275,8 @@ class Operator:
     def _leads(self, leads: bool) -> None:
         self._health.leading = leads
         metrics.LEADER.set(int(leads))
+        if not leads:
+            metrics.forget_office()
 
     def _back(self) -> None:
         self._observer.database_back()

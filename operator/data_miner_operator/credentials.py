@@ -12,35 +12,45 @@ from typing import Any
 
 import yaml
 
+from data_miner import telemetry
 from data_miner.errors import SpecError
+
+_log = telemetry.logger()
 
 
 class Credentials:
-    """Reads the file again when it has changed."""
+    """Reads the file again when it has changed. Raises SpecError if it cannot be read at first."""
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
         self._state: tuple[int, int, int] | None = None
         self._known: Mapping[str, frozenset[str]] = {}
+        if file is not None:
+            self._take(file)
 
     def read(self) -> Mapping[str, frozenset[str]] | None:
         """Namespaces by name, or None when there is no file to check against.
 
-        What was read last holds while the file cannot be read. Raises SpecError with one line if
-        it never could, or says something that cannot be.
+        What was read last holds while the file cannot be read or says something that cannot be.
         """
         if self._file is None:
             return None
         try:
-            stat = self._file.stat()
-            state = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-            if state != self._state:
-                self._known = parse(self._file.read_text(encoding="utf-8"), str(self._file))
-                self._state = state
-        except (OSError, UnicodeDecodeError) as error:
-            if self._state is None:
-                raise SpecError(f"{self._file}: the list of credentials cannot be read") from error
+            self._take(self._file)
+        except SpecError as error:
+            _log.warning("the list of credentials stays as it was", problem=str(error))
         return self._known
+
+    def _take(self, file: Path) -> None:
+        try:
+            stat = file.stat()
+            state = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+            if state == self._state:
+                return
+            self._state = state
+            self._known = parse(file.read_text(encoding="utf-8"), str(file))
+        except (OSError, UnicodeDecodeError) as error:
+            raise SpecError(f"{file}: the list of credentials cannot be read") from error
 
 
 def parse(text: str, where: str) -> Mapping[str, frozenset[str]]:

@@ -100,6 +100,11 @@ class Events:
         except asyncio.QueueFull:
             metrics.EVENTS.labels("dropped").inc()
 
+    @property
+    def idle(self) -> bool:
+        """Nothing is pending."""
+        return self._pending.empty()
+
     async def run(self) -> None:
         """Post what is pending, until cancelled."""
         while True:

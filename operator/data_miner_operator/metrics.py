@@ -116,7 +116,7 @@ HEARTBEAT_AGE = _gauge(
     "dataminer_heartbeat_age_seconds", "Longest silence of a worker that counts as alive."
 )
 PULSE_SECONDS = _gauge("dataminer_pulse_seconds", "Time of the last look at the queue.")
-PULSE_AGE = _gauge(
+PULSE_AT = _gauge(
     "dataminer_pulse_timestamp_seconds", "When the queue was last looked at, Unix time."
 )
 POOL_REPLICAS = _gauge(
@@ -150,65 +150,94 @@ DATABASE_AWAY = _counter("dataminer_database_away", "Times that PostgreSQL could
 _STATES: Final = ("ready", "running", "waiting", "throttled", "failed")
 
 
+Values = Mapping[tuple[str, ...], float]
+_told: dict[int, set[tuple[str, ...]]] = {}
+
+
+def _tell(family: Gauge, values: Values) -> None:
+    """Set a family to these values; series that are not among them end. A scrape in between sees
+    the old or the new value of each, never a gap."""
+    for labels, value in values.items():
+        family.labels(*labels).set(value)
+    for labels in _told.get(id(family), set()) - values.keys():
+        family.remove(*labels)
+    _told[id(family)] = set(values)
+
+
 def tell_pulse(pulse: Pulse, at: float) -> None:
-    """Copy one look at the queue. What a stage no longer has goes to zero by being removed."""
-    depths: Tally[tuple[str, str]] = Tally()
-    oldest: dict[str, float] = {}
+    """Copy one look at the queue."""
+    depths: Tally[tuple[str, ...]] = Tally()
+    oldest: dict[tuple[str, ...], float] = {}
     for depth in pulse.depths:
+        stage = (depth.stage,)
         for state in _STATES:
             depths[depth.stage, state] += getattr(depth, state)
         if depth.oldest_ready_seconds is not None:
-            oldest[depth.stage] = max(oldest.get(depth.stage, 0.0), depth.oldest_ready_seconds)
-    for family in (QUEUE_DEPTH, QUEUE_OLDEST, QUEUE_DRAIN, STAGE_MEAN_SECONDS):
-        family.clear()
-    for (stage, state), number in depths.items():
-        QUEUE_DEPTH.labels(stage, state).set(number)
-    for stage, seconds in oldest.items():
-        QUEUE_OLDEST.labels(stage).set(seconds)
-    for stage, rate in pulse.finished_per_second.items():
-        backlog = depths[stage, "ready"] + depths[stage, "waiting"]
-        if rate > 0:
-            QUEUE_DRAIN.labels(stage).set(backlog / rate)
-    for stage, seconds in pulse.stage_seconds.items():
-        STAGE_MEAN_SECONDS.labels(stage).set(seconds)
-    WORKERS.labels("active").set(sum(1 for worker in pulse.workers if not worker.drain))
-    WORKERS.labels("draining").set(sum(1 for worker in pulse.workers if worker.drain))
+            oldest[stage] = max(oldest.get(stage, 0.0), depth.oldest_ready_seconds)
+    draining: Values = {
+        (stage,): (depths[stage, "ready"] + depths[stage, "waiting"]) / rate
+        for stage, rate in pulse.finished_per_second.items()
+        if rate > 0
+    }
+    _tell(QUEUE_DEPTH, depths)
+    _tell(QUEUE_OLDEST, oldest)
+    _tell(QUEUE_DRAIN, draining)
+    _tell(STAGE_MEAN_SECONDS, {(stage,): mean for stage, mean in pulse.stage_seconds.items()})
+    going = sum(1 for worker in pulse.workers if worker.drain)
+    _tell(WORKERS, {("active",): len(pulse.workers) - going, ("draining",): going})
     HEARTBEAT_AGE.set(max((worker.seen_seconds for worker in pulse.workers), default=0.0))
     PULSE_SECONDS.set(pulse.took_seconds)
-    PULSE_AGE.set(at)
+    PULSE_AT.set(at)
 
 
 def tell_projects(objects: Mapping[Any, Mapping[str, Any]]) -> None:
     """Count conditions over all MiningProjects, as their status says them."""
-    tally: Tally[tuple[str, str]] = Tally()
+    tally: Tally[tuple[str, ...]] = Tally()
     behind = 0
     for found in objects.values():
         status = found.get("status") or {}
         behind += status.get("observedGeneration") != found["metadata"].get("generation")
         for condition in status.get("conditions") or ():
             tally[str(condition.get("type")), str(condition.get("status"))] += 1
-    CONDITIONS.clear()
-    for (kind, state), number in tally.items():
-        CONDITIONS.labels(kind, state).set(number)
+    _tell(CONDITIONS, tally)
     PROJECTS.set(len(objects))
     GENERATION_LAG.set(behind)
 
 
 def tell_scaling(report: ScalingReport, before: ScalingReport | None) -> None:
     """Copy what the scaler has done; counts grow by what is new since `before`."""
-    for family in (POOL_REPLICAS, POOL_BACKLOG, POOL_DRAINING, SCALE_BLOCKED):
-        family.clear()
+    replicas: dict[tuple[str, ...], float] = {}
     for pool in report.pools:
         where = (pool.namespace, pool.pool)
-        POOL_REPLICAS.labels(*where, "desired").set(pool.desired)
-        POOL_REPLICAS.labels(*where, "current").set(pool.current)
-        POOL_REPLICAS.labels(*where, "ready").set(pool.ready)
-        POOL_BACKLOG.labels(*where).set(pool.backlog_seconds)
-        POOL_DRAINING.labels(*where).set(pool.draining)
-    for reason, number in report.blocked.items():
-        SCALE_BLOCKED.labels(str(reason)).set(number)
+        replicas[*where, "desired"] = pool.desired
+        replicas[*where, "current"] = pool.current
+        replicas[*where, "ready"] = pool.ready
+    _tell(POOL_REPLICAS, replicas)
+    _tell(POOL_BACKLOG, {(p.namespace, p.pool): p.backlog_seconds for p in report.pools})
+    _tell(POOL_DRAINING, {(p.namespace, p.pool): p.draining for p in report.pools})
+    _tell(SCALE_BLOCKED, {(str(reason),): number for reason, number in report.blocked.items()})
     known = before.scaled if before is not None else {}
     for (direction, cause), number in report.scaled.items():
         new = number - known.get((direction, cause), 0)
         SCALE_EVENTS.labels(str(direction), str(cause)).inc(max(0, new))
     SCALE_STOPPED_BUSY.set(report.stopped_busy)
+
+
+def forget_office() -> None:
+    """Tell nothing more of what only the leader knows."""
+    for family in _OF_OFFICE:
+        _tell(family, {})
+
+
+_OF_OFFICE: Final = (
+    CONDITIONS,
+    QUEUE_DEPTH,
+    QUEUE_OLDEST,
+    QUEUE_DRAIN,
+    STAGE_MEAN_SECONDS,
+    WORKERS,
+    POOL_REPLICAS,
+    POOL_BACKLOG,
+    POOL_DRAINING,
+    SCALE_BLOCKED,
+)

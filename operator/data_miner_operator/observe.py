@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -68,7 +67,7 @@ class Observer:
         return Seen(
             key=key,
             now=datetime.now(UTC),
-            site=replace(self.site, credentials=await asyncio.to_thread(self.credentials.read)),
+            site=replace(self.site, credentials=self.credentials.read()),
             object=found,
             away=away,
             row=row,
@@ -129,7 +128,7 @@ class Observer:
             return None, None, str(error)
 
     async def _model(self, name: str) -> ModelFact:
-        info, problem = await asyncio.to_thread(self.models.find, name)
+        info, problem = await self.models.find(name)
         if info is not None:
             return ModelFact(name, info, "", None, can_be_made=False)
         job = job_fact(name, list(self.cache.all(JOBS).values()))

@@ -56,11 +56,12 @@ class Router:
             self.queue.add(key)
 
     def some(self) -> None:
-        """Another share of the projects is to be looked at, in no hurry."""
+        """Look at another share of the projects, in no hurry, and at all that are not ready: what
+        they lack, such as a file, may have come without a word."""
         self._round += 1
         self._pools_touched = True  # also time alone changes how pods fare
-        for key in self.cache.all(PROJECTS):
-            if hash(key) % SLICES == self._round % SLICES:
+        for key, found in self.cache.all(PROJECTS).items():
+            if not _ready(found) or hash(key) % SLICES == self._round % SLICES:
                 self.queue.add_after(key, random.uniform(0, 20))  # noqa: S311 - spreads the load
 
     async def watch_pools(self, concerned: Callable[[], frozenset[Key]]) -> None:
@@ -83,6 +84,11 @@ class Router:
         for key, models in self.observer.waiting.items():
             if not told or any(model_label(name) == told for name in models):
                 self.queue.add(key)
+
+
+def _ready(found: Mapping[str, Any]) -> bool:
+    conditions = (found.get("status") or {}).get("conditions") or ()
+    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
 
 
 def pool_gist(pools: tuple[PoolFact, ...]) -> Hashable:
