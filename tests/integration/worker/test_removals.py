@@ -152,14 +152,15 @@ def test_a_version_in_a_bucket_goes_with_its_pointer(objects: Bucket) -> None:
 
 
 def _record(here: Site, project_id: int, number: int, uri: str, digest: str) -> None:
+    given = {"p": project_id, "n": number, "digest": digest, "uri": uri}
     with here.engine.begin() as conn:
-        conn.execute(
-            text(
-                "INSERT INTO datasets"
-                " (project_id, version, recipe_id, wave_id, digest, images, uri) SELECT :p, :n, min(recipe_id), 1, :digest, 1, :uri FROM recipes"
-            ),
-            {"p": project_id, "n": number, "digest": digest, "uri": uri},
-        )
+        conn.execute(_RECORD, given)
+
+
+_RECORD = text("""
+    INSERT INTO datasets (project_id, version, recipe_id, wave_id, digest, images, uri)
+    SELECT :p, :n, min(recipe_id), 1, :digest, 1, :uri FROM recipes
+""")
 
 
 def _forget(here: Site, project_id: int) -> None:
