@@ -188,9 +188,7 @@ def _crashing(pod: Object) -> str | None:
         again = container.get("restartCount", 0) > 1 and not container.get("ready")
         last = (container.get("lastState") or {}).get("terminated") or state.get("terminated")
         if again and last:
-            return f"ended {container['restartCount']} times, last with exit code " + str(
-                last.get("exitCode", "unknown")
-            )
+            return f"ended {container['restartCount']} times, last with {last['exitCode']}"
     return None
 
 
