@@ -9,6 +9,7 @@ epoch in it (see data_miner.catalog.leadership).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Callable
@@ -101,19 +102,28 @@ class Lease:
 
     async def release(self) -> None:
         """Let another lead at once, if this replica leads. Never raises ApiError."""
-        if self._renewed_at is None or self._seen is None:
+        if self._renewed_at is None:
             return
         self._renewed_at = None
-        spec = {
+        try:
+            # A renewal that was under way when its task was cancelled is done all the same.
+            for _ in range(3):
+                self._observe(await self._api.get(LEASES, self._namespace, self._name))
+                if self.holder != self._identity:
+                    return
+                with contextlib.suppress(Conflict):
+                    await self._write(self._let_go())
+                    return
+        except ApiError as error:
+            _log.warning("the Lease cannot be released", problem=str(error))
+
+    def _let_go(self) -> dict[str, Any]:
+        return {
             "holderIdentity": "",
             "leaseDurationSeconds": 1,
             "renewTime": _now(),
             "leaseTransitions": self._seen_spec.get("leaseTransitions", 0),
         }
-        try:
-            await self._write(spec)
-        except ApiError as error:
-            _log.warning("the Lease cannot be released", problem=str(error))
 
     def _say(self, what: str, problem: str) -> None:
         """Log a problem, once for as long as it stays the same."""

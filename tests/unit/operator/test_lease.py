@@ -236,6 +236,36 @@ def test_of_many_that_ask_at_once_one_leads(server: OneLease, clock: ManualClock
     _run(scene())
 
 
+def test_a_renewal_that_was_under_way_does_not_keep_a_lease_that_is_let_go(
+    server: OneLease, clock: ManualClock
+) -> None:
+    async def scene() -> None:
+        lease = _lease(server, clock, "a")
+        await lease.acquire()
+        assert server.kept is not None
+        # Its answer never came back: the task that asked was cancelled.
+        await server.replace(LEASES, "ns", "op", server.kept)
+        await lease.release()
+        assert server.holder == ""
+
+    _run(scene())
+
+
+def test_whoever_lost_a_lease_does_not_let_go_of_the_next_ones(
+    server: OneLease, clock: ManualClock
+) -> None:
+    async def scene() -> None:
+        lease = _lease(server, clock, "a")
+        await lease.acquire()
+        clock.advance(60)
+        server.kept = None
+        await _lease(server, clock, "b").acquire()
+        await lease.release()
+        assert server.holder == "b"
+
+    _run(scene())
+
+
 def test_letting_go_never_raises(server: OneLease, clock: ManualClock) -> None:
     async def scene() -> None:
         lease = _lease(server, clock, "a")
