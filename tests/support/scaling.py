@@ -17,10 +17,10 @@ Object = dict[str, Any]
 
 def spec(pool: str = "all", **said: object) -> PoolSpec:
     """What the annotations `said` come to; underscores stand for dashes."""
-    return parse(pool, annotations(**said))
+    return parse(pool, prefixed(**said))
 
 
-def annotations(**said: object) -> dict[str, str]:
+def prefixed(**said: object) -> dict[str, str]:
     return {PREFIX + name.replace("_", "-"): str(value) for name, value in said.items()}
 
 
@@ -39,7 +39,7 @@ def deployment(pool: str = "all", replicas: int = 1, **said: object) -> Object:
         "metadata": {
             "namespace": "mining", "name": f"{pool}-workers", "uid": f"uid-{pool}",
             "resourceVersion": "7", "labels": {POOL_LABEL: pool},
-            "annotations": annotations(**said),
+            "annotations": prefixed(**said),
         },
         "spec": {"replicas": replicas, "selector": {"matchLabels": {POOL_LABEL: pool}}},
         "status": {"replicas": replicas},

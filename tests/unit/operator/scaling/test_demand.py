@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +22,7 @@ from data_miner_operator.scaling.pools import Pool
 from support.scaling import deployment, depth, pod, pulse, read_pool, worker
 
 
-def pool(name: str = "all", ready: int = 0, **said: object) -> Pool:
+def pool(name: str = "all", ready: int = 0, **said: Any) -> Pool:
     pods = [pod(f"{name}-{n}", name) for n in range(ready)]
     return read_pool(deployment(name, replicas=ready, **{"max_replicas": 10, **said}), *pods)
 

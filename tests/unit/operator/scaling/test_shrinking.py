@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from data_miner.catalog.pulse import WorkerFact
 from data_miner_operator.scaling.policy import Reason, Verdict
 from data_miner_operator.scaling.pools import Pool
@@ -11,7 +13,7 @@ from support.scaling import Object, deployment, pod, read_pool, worker
 
 
 def made(
-    *things: Object | WorkerFact, replicas: int | None = None, **said: object
+    *things: Object | WorkerFact, replicas: int | None = None, **said: Any
 ) -> tuple[Pool, list[Member]]:
     pods = [t for t in things if not isinstance(t, WorkerFact)]
     pool = read_pool(

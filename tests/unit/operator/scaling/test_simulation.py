@@ -261,7 +261,6 @@ def test_a_hundred_times_a_pool_shrinks_under_load_and_no_attempt_is_interrupted
         "max-replicas": 12, "target-drain-seconds": 60, "scale-down-stabilization-seconds": 30,
     }  # fmt: skip
     with simulation({"all": pool}, lag=True) as world:
-
         owed = 0.0
 
         def each(now: float) -> None:
