@@ -83,7 +83,6 @@ class ApiProxy:
         self._requests: list[Request] = []
         self._faults: list[Fault] = []
         self._watch_faults: list[WatchFault] = []
-        self._open: set[asyncio.Transport] = set()
         self._authority = Authority(home)
         pair = self._authority.server("api-proxy")
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -214,11 +213,11 @@ class ApiProxy:
     async def _serve(self, started: threading.Event) -> None:
         application = web.Application(client_max_size=64 * 1024**2)
         application.router.add_route("*", "/{path:.*}", self._handle)
-        runner = web.AppRunner(application, shutdown_timeout=0.1, access_log=None)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=self._tls)
+        self._runner = web.AppRunner(application, shutdown_timeout=0.1, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls)
         await site.start()
-        self._port = runner.addresses[0][1]
+        self._port = self._runner.addresses[0][1]
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=self._upstream.trust, limit=0),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
@@ -227,22 +226,20 @@ class ApiProxy:
             started.set()
             await self._stopping.wait()
             self._abort_all()
-            await runner.cleanup()
+            await self._runner.cleanup()
         await goodbyes()
 
     def _abort_all(self) -> None:
-        for transport in list(self._open):
-            transport.abort()
+        assert self._runner.server
+        for connection in self._runner.server.connections:
+            if isinstance(connection.transport, asyncio.WriteTransport):
+                connection.transport.abort()  # without TLS' goodbye, to which idle clients are deaf
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         asked = named(request.method, request.raw_path, request.headers)
         transport = request.transport
         assert isinstance(transport, asyncio.Transport)
-        self._open.add(transport)
-        try:
-            return await self._pass_on(request, asked, transport)
-        finally:
-            self._open.discard(transport)
+        return await self._pass_on(request, asked, transport)
 
     async def _pass_on(
         self, request: web.Request, asked: Request, transport: asyncio.Transport

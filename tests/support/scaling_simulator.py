@@ -13,6 +13,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, cast
 
@@ -455,6 +456,7 @@ class Simulation:
         self.pools[pool].resource_version += 1
 
 
+@lru_cache(maxsize=4096)
 def _written(at: float) -> str:
     return (MIDNIGHT + timedelta(seconds=at)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
