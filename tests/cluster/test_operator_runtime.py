@@ -7,14 +7,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from signal import SIGCONT, SIGSTOP
+from typing import Any
 
+import psycopg2
 import pytest
 
 from data_miner.db.migrate import upgrade
 from support.cluster import Cluster, condition_of
 from support.controlplane import ControlPlane
-from support.database import Databases
+from support.database import Databases, libpq
 from support.operator_process import OperatorProcess, operator_in
 from support.waiting import eventually
 
@@ -25,10 +29,11 @@ QUICK = {
     "DATA_MINER_OPERATOR_LEASE_RETRY_SECONDS": "0.5",
     "DATA_MINER_OPERATOR_RESYNC_SECONDS": "5",
 }
+"""For elections within seconds."""
 LEASE = "data-miner-operator"
 
 
-def _project(name: str = "demo", **spec: object) -> dict[str, object]:
+def _project(name: str = "demo", **spec: object) -> dict[str, Any]:
     return {
         "apiVersion": "data-miner.io/v1alpha1",
         "kind": "MiningProject",
@@ -37,16 +42,40 @@ def _project(name: str = "demo", **spec: object) -> dict[str, object]:
     }
 
 
+def _template() -> dict[str, Any]:
+    pod = {
+        "restartPolicy": "Never",
+        "nodeSelector": {"nobody": "here"},
+        "containers": [{"name": "export", "image": "data-miner-export"}],
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {"name": "models", "labels": {"data-miner.io/template": "model"}},
+        "spec": {
+            "suspend": True,
+            "schedule": "0 0 1 1 *",
+            "jobTemplate": {"spec": {"template": {"spec": pod}}},
+        },
+    }
+
+
 @pytest.fixture
 def two(cluster: Cluster, migrated_url: str, tmp_path: Path) -> Iterator[list[OperatorProcess]]:
     """Two replicas, not started."""
     with operator_in(
-        cluster, tmp_path / "operator", migrated_url, folder=EXAMPLES, replicas=2, **QUICK
+        cluster,
+        tmp_path / "operator",
+        migrated_url,
+        folder=EXAMPLES,
+        replicas=2,
+        through=None,
+        **QUICK,
     ) as replicas:
         yield replicas
 
 
-def _ready(cluster: Cluster, name: str = "demo", seconds: float = 30) -> dict[str, object]:
+def _ready(cluster: Cluster, name: str = "demo", seconds: float = 30) -> dict[str, Any]:
     return cluster.wait_condition("MiningProject", name, "Ready", seconds=seconds)
 
 
@@ -132,7 +161,9 @@ def test_without_a_database_it_is_ready_says_so_and_goes_on_when_there_is_one(
     url = databases.create()
     databases.drop(url)
     name = url.rpartition("/")[2].partition("?")[0]
-    with operator_in(cluster, tmp_path / "operator", url, folder=EXAMPLES, **QUICK) as (operator,):
+    with operator_in(
+        cluster, tmp_path / "operator", url, folder=EXAMPLES, through=None, replicas=1, **QUICK
+    ) as (operator,):
         operator.start()
         operator.wait_for("/readyz", "leader")
         cluster.apply(_project(), _project("goes"))
@@ -170,6 +201,69 @@ def test_an_api_server_that_dies_and_comes_back_is_waited_for(
     cluster.patch("MiningProject", "demo", {"spec": {"suspend": True}})
     cluster.wait_condition("MiningProject", "demo", "Suspended", seconds=60)
     assert operator.ended is None
+
+
+def test_a_leader_that_another_was_elected_over_writes_nothing_and_ends(
+    cluster: Cluster, migrated_url: str, two: list[OperatorProcess]
+) -> None:
+    operator, _ = two
+    operator.start()
+    eventually(lambda: "took office" in operator.said(), what="it has taken office")
+    with closing(psycopg2.connect(libpq(migrated_url))) as conn, conn, conn.cursor() as cursor:
+        cursor.execute("UPDATE leaders SET epoch = epoch + 1, holder = 'another'")
+
+    cluster.apply(_project())
+
+    eventually(lambda: operator.ended is not None, what="it has ended")
+    assert operator.ended == 1
+    assert "another leads with epoch" in operator.said()
+    with closing(psycopg2.connect(libpq(migrated_url))) as conn, conn.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM projects")
+        assert cursor.fetchone() == (0,)
+
+
+def test_a_leader_that_sleeps_for_long_leads_no_more_when_it_wakes(
+    cluster: Cluster, two: list[OperatorProcess]
+) -> None:
+    first, second = two
+    first.start()
+    first.wait_for("/readyz", "leader")
+    second.start()
+    first.signal(SIGSTOP)
+    second.wait_for("/readyz", "leader", seconds=30)
+    cluster.apply(_project())
+    _ready(cluster)
+
+    first.signal(SIGCONT)
+
+    eventually(
+        lambda: first.ended == 1 or first.probe("/readyz") == (200, "standby"),
+        what="it has seen that another leads",
+    )
+    assert second.probe("/readyz") == (200, "leader")
+
+
+def test_a_missing_model_has_one_job_made_from_the_template(
+    cluster: Cluster, two: list[OperatorProcess]
+) -> None:
+    operator, _ = two
+    cluster.apply(_template())
+    operator.start()
+    operator.wait_for("/readyz", "leader")
+    named = {"filter": {"model": "team-siglip", "positive": ["a star"]}}
+
+    cluster.apply(_project("one", **named), _project("two", **named))
+
+    for each in ("one", "two"):
+        cluster.wait_condition("MiningProject", each, "ModelsReady", status="False")
+    cluster.wait_condition(
+        "MiningProject", "one", "ModelsReady", status="False", reason="MakingModels"
+    )
+    (job,) = cluster.list("Job")
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["env"] == [{"name": "DATA_MINER_MODEL", "value": "team-siglip"}]
+    assert job["metadata"]["ownerReferences"][0]["kind"] == "CronJob"
+    assert cluster.delete("CronJob", "models")
 
 
 def test_an_object_that_went_while_nobody_watched_is_noticed(

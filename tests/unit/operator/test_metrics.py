@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from prometheus_client import generate_latest
 
 from data_miner.catalog.pulse import Depth, Pulse, WorkerFact
@@ -65,7 +67,7 @@ def test_who_leads_no_more_tells_nothing_of_the_queue() -> None:
 
 
 def test_conditions_are_counted_over_all_projects_and_name_none() -> None:
-    def project(name: str, ready: str, observed: int) -> dict[str, object]:
+    def project(name: str, ready: str, observed: int) -> dict[str, Any]:
         return {
             "metadata": {"name": name, "generation": 2},
             "status": {
