@@ -222,6 +222,7 @@ class ApiProxy:
             connector=aiohttp.TCPConnector(ssl=self._upstream.trust, limit=0),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
             auto_decompress=False,
+            skip_auto_headers=("Content-Type", "User-Agent"),
         ) as self._client:
             started.set()
             await self._stopping.wait()
@@ -254,7 +255,7 @@ class ApiProxy:
             if fault.status:
                 self._note(asked, fault.status)
                 return _refusal(fault)
-        body = await request.read()
+        body = await request.read() or None
         headers = {k: v for k, v in request.headers.items() if k.lower() not in _HOP}
         headers["Accept-Encoding"] = "identity"  # events are looked at
         try:
