@@ -35,6 +35,12 @@ THROTTLE_LINGER_SECONDS: Final = 300.0
 were put off together are ready together, and are no fresh demand."""
 
 
+STALE_SECONDS: Final = 15.0
+STALE_LOOKS: Final = 20.0
+"""A look decides nothing once it is older than so many seconds, and so many times what it took: it
+is repeated the less often the longer it takes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Experience:
     """What earlier looks have shown, and the next one may not."""
@@ -52,6 +58,8 @@ class Demand:
 
     at: float
     """When the queue was looked at, monotonic seconds."""
+    lasts_seconds: float = STALE_SECONDS
+    """How long it may be acted on."""
     runnable: int = 0
     """Tasks for it that are ready or running."""
     backlog_seconds: float = 0.0
@@ -194,6 +202,7 @@ def _demand(
     hosts = {pod.name for pod in pool.pods}
     return Demand(
         at=at,
+        lasts_seconds=STALE_SECONDS + STALE_LOOKS * pulse.took_seconds,
         runnable=sum(share.tasks.values()) + throttled_tasks,
         backlog_seconds=free + slow,
         # The site sets the pace of what it puts off: as many slots as run it now, never more.

@@ -16,8 +16,6 @@ from data_miner_operator.facts import PoolFact
 from data_miner_operator.scaling.annotations import Autoscaler, PoolSpec
 from data_miner_operator.scaling.demand import Demand
 
-STALE_SECONDS: Final = 15.0
-"""Numbers older than this decide nothing, and a gap this long makes the window begin anew."""
 UP_PERIOD_SECONDS: Final = 30.0
 UP_FACTOR: Final = 2
 UP_PODS: Final = 4
@@ -146,7 +144,7 @@ def decide(
     if spec.autoscaler is not Autoscaler.OPERATOR:
         text = f"the annotation autoscaler is {spec.autoscaler}"
         return _stay(fact, fact.replicas, Reason.OTHER_AUTOSCALER, text), Memory()
-    if demand is None or now - demand.at > STALE_SECONDS:
+    if demand is None or now - demand.at > demand.lasts_seconds:
         age = "cannot be read" if demand is None else f"was last read {now - demand.at:.0f} s ago"
         verdict = _stay(fact, fact.replicas, Reason.DATABASE_AWAY, f"the queue {age}")
         return verdict, _adopted(fact, memory, now)
@@ -203,7 +201,7 @@ def _settling(fact: PoolFact, memory: Memory, now: float) -> bool:
 
 def _looked(spec: PoolSpec, demand: Demand, memory: Memory, now: float) -> Memory:
     """Enter this look's need; after a gap nothing of what was before counts."""
-    if memory.looked is None or now - memory.looked > STALE_SECONDS:
+    if memory.looked is None or now - memory.looked > demand.lasts_seconds:
         memory = replace(memory, since=now, needs=(), idle_since=math.inf)
     low = _low(spec, demand)
     begin = now - spec.stabilization_seconds

@@ -13,7 +13,6 @@ from data_miner.outside import shown
 from data_miner_operator.api import DEPLOYMENTS, PODS, Api, ApiError, Conflict, NotFound
 from data_miner_operator.scaling.demand import Demand, Experience, measure, remember
 from data_miner_operator.scaling.policy import (
-    STALE_SECONDS,
     Memory,
     Reason,
     Verdict,
@@ -103,7 +102,7 @@ class Scaler:
             demand = demands.get(pool.key)
             verdict, of.memory = decide(pool.spec, pool.fact, demand, of.memory, now)
             done = _Done(pool.fact.replicas, verdict.reason, verdict.sentence)
-            if pulse is not None and now - looked_at <= STALE_SECONDS:
+            if pulse is not None and demand and now - looked_at <= demand.lasts_seconds:
                 everyone = members(pool.spec.pool, pool.pods, pulse.workers)
                 done = await self._carry_out(pool, verdict, everyone, looked_at, now)
             report = _report(pool, demand, verdict, done, len(of.marks))

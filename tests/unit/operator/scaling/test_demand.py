@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -205,3 +206,10 @@ def test_equal_pools_are_asked_for_equal_parts_and_never_for_more_than_there_is(
     parts = [d.runnable for d in found]
     assert sum(parts) == tasks
     assert max(parts) - min(parts) <= 1
+
+
+def test_a_look_that_takes_long_counts_for_longer_since_it_is_repeated_less_often() -> None:
+    slow = replace(pulse(), took_seconds=1.5)
+
+    assert demand(pulse())[0].lasts_seconds == 15.0
+    assert demand(slow)[0].lasts_seconds == 45.0
