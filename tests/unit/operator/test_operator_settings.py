@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from data_miner.errors import SpecError
 from data_miner_operator import rbac
-from data_miner_operator.config import OperatorSettings
+from data_miner_operator.config import PREFIX, OperatorSettings
 from data_miner_operator.credentials import Credentials, parse
 
 
@@ -40,6 +42,16 @@ def test_namespaces_are_separated_by_commas() -> None:
 def test_a_setting_that_cannot_be_is_refused(name: str, value: str, said: str) -> None:
     with pytest.raises(SpecError, match=said):
         OperatorSettings.from_environment({f"DATA_MINER_OPERATOR_{name}": value})
+
+
+def test_every_setting_is_in_the_list_of_settings_with_its_default() -> None:
+    text = (Path(__file__).parents[3] / "docs/cli.md").read_text()
+    rows = dict(re.findall(rf"^\| `{PREFIX}(\w+)` \| ([^|]+) \|", text, re.MULTILINE))
+
+    assert list(rows) == [field.name.upper() for field in fields(OperatorSettings)]
+    for field in fields(OperatorSettings):
+        if field.default != "":
+            assert rows[field.name.upper()].strip("`") == str(field.default)
 
 
 def test_credentials_are_names_with_the_namespaces_that_may_use_them() -> None:
