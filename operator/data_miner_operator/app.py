@@ -40,6 +40,7 @@ from data_miner_operator.pulse_loop import PulseLoop
 from data_miner_operator.resync import Resync
 from data_miner_operator.routing import Router
 from data_miner_operator.scale_loop import ScaleLoop
+from data_miner_operator.scaling.annotations import POOL_LABEL
 from data_miner_operator.scaling.scaler import Scaler
 from data_miner_operator.term import Term
 from data_miner_operator.watch import Subject, Watch, grouped
@@ -65,8 +66,8 @@ class Place:
         pools = tuple(dict.fromkeys((*self.served, self.own))) if self.served else None
         return [
             Subject(PROJECTS, projects),
-            Subject(DEPLOYMENTS, pools, labels.POOL),
-            Subject(PODS, pools, labels.POOL),
+            Subject(DEPLOYMENTS, pools, POOL_LABEL),
+            Subject(PODS, pools, POOL_LABEL),
             Subject(JOBS, (self.own,), labels.MODEL),
         ]
 

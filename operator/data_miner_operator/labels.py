@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-POOL: Final = "data-miner.io/pool"
-"""On the Deployments of worker pools and on their pods: the pool's name."""
 MODEL: Final = "data-miner.io/model"
 """On Jobs that the operator has made: a digest of the model's name, which may be no label value."""
 MODEL_NAME: Final = "data-miner.io/model-name"

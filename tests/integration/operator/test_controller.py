@@ -40,7 +40,7 @@ class Objects(Api):
     def put(self, uid: str = "u1", **spec: Any) -> dict[str, Any]:
         before = self.kept.get(KEY)
         same = before is not None and before["metadata"]["uid"] == uid
-        metadata = {
+        metadata: dict[str, Any] = {
             "namespace": KEY[0],
             "name": KEY[1],
             "uid": uid,
@@ -254,7 +254,11 @@ def test_an_object_made_anew_while_a_pass_runs_gets_no_status_of_the_old_one(
     async def act(scene: Scene) -> None:
         scene.api.put()
         scene.see()
-        scene.api.before_write = lambda: scene.api.put(uid="u2") and None
+
+        def make_anew() -> None:
+            scene.api.put(uid="u2")
+
+        scene.api.before_write = make_anew
         with pytest.raises(Conflict):
             await scene.settle()
         assert scene.status == {}
