@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from itertools import count
 from pathlib import Path
 from secrets import token_hex
 
 import pytest
 
+from support.api_proxy import ApiProxy
 from support.cluster import Cluster, fresh_namespace, install_crds
 from support.controlplane import ControlPlane, control_plane_in
+from support.controlplane_build import BuildError, binaries
 from support.kube_client import KubeClient, access_of
 from support.node import NodeSpec, ProcessNode
 from support.users_cluster import UsersCluster, users_cluster, wanted
 
+HERE = Path(__file__).parent
 OWN = "own_control_plane"
 _numbers = count(1)
 
@@ -33,6 +37,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     killers = [item for item in items if item.get_closest_marker(OWN)]
     items[:] = [item for item in items if item not in killers]
     config.hook.pytest_deselected(items=killers)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build the programs, if need be, where no test's time limit runs and progress is seen."""
+    if session.config.option.collectonly or not any(
+        HERE in item.path.parents for item in session.items
+    ):
+        return
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture else nullcontext(), suppress(BuildError):
+        binaries()  # what fails here fails the tests, with its one line
 
 
 @pytest.fixture(scope="session")
@@ -100,3 +115,10 @@ def cluster(
 ) -> Cluster:
     """The cluster with this test's namespace and node, and our own kinds of objects."""
     return Cluster(api, control_plane.kubectl, namespace, node.name)
+
+
+@pytest.fixture
+def proxy(api: KubeClient, tmp_path: Path) -> Iterator[ApiProxy]:
+    """A proxy between one client and the API server."""
+    with ApiProxy(api.access, tmp_path / "proxy") as running:
+        yield running

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,12 +16,6 @@ from support.kube_client import KubeClient, KubeError, access_of
 from support.waiting import eventually
 
 MAPS = "/api/v1/namespaces/{}/configmaps"
-
-
-@pytest.fixture
-def proxy(api: KubeClient, tmp_path: Path) -> Iterator[ApiProxy]:
-    with ApiProxy(api.access, tmp_path / "proxy") as running:
-        yield running
 
 
 @pytest.fixture

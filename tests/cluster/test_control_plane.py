@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from support.cluster import Cluster, on_node
 from support.controlplane import COMPONENTS, ControlPlane, server_version
 from support.controlplane_build import kubernetes_version
+from support.node import ProcessNode
 from support.users_cluster import UsersCluster
+from support.waiting import eventually
+from support.worker import alive
+
+ROOT = Path(__file__).parents[2]
 
 own_control_plane = pytest.mark.own_control_plane
+
+
+def phase(pod: dict[str, Any] | None) -> str:
+    return str((pod or {}).get("status", {}).get("phase"))
 
 
 @own_control_plane
@@ -40,3 +56,67 @@ def test_what_is_written_survives_the_api_server(own_control_plane: ControlPlane
     own_control_plane.start("etcd")
     own_control_plane.start("kube-apiserver")
     assert kubectl.json("get", "configmap", "kept")["data"] == {"a": "b"}
+
+
+@own_control_plane
+def test_pods_go_on_without_the_api_server(
+    own_control_plane: ControlPlane, cluster: Cluster, node: ProcessNode
+) -> None:
+    """While the API server is away processes run and end; afterwards it learns how."""
+    code = "import pathlib, time\nwhile not pathlib.Path('go').exists(): time.sleep(0.01)"
+    container = {"name": "main", "image": "none", "command": ["python", "-c", code]}
+    cluster.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "alone"},
+            "spec": {"restartPolicy": "Never", "containers": [container], **on_node(node.name)},
+        }
+    )
+    eventually(lambda: "alone" in node.pids(), what="it runs")
+    own_control_plane.kill("kube-apiserver")
+    try:
+        (folder,) = node.folder.glob("*/alone.*")
+        (folder / "go").touch()
+        eventually(lambda: node.pids() == {}, what="it has ended")
+    finally:
+        own_control_plane.start("kube-apiserver")
+    cluster.wait("Pod", "alone", lambda pod: phase(pod) == "Succeeded", what="told")
+
+
+def test_nothing_outlives_who_started_it(tmp_path: Path) -> None:
+    """What a killed test process had started is killed with it."""
+    code = (
+        "import sys, pathlib; sys.path.insert(0, 'tests'); from support import processes;"
+        "log = pathlib.Path(sys.argv[1]);"
+        "child = processes.start(['sleep', '600'], environment={'PATH': '/usr/bin:/bin'}, log=log);"
+        "print(child.pid, flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "log")],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        assert parent.stdout
+        child = int(parent.stdout.readline())
+        assert alive(child)
+        parent.kill()
+    eventually(lambda: not alive(child), what="the child is gone")
+
+
+def test_without_go_one_line_says_what_to_do() -> None:
+    """Where Go is missing or too old, the line names what is needed and how to name another."""
+    said = subprocess.run(
+        ["scripts/controlplane"],
+        cwd=ROOT,
+        env={**os.environ, "GO": "/bin/false"},
+        capture_output=True,
+        text=True,
+    )
+    assert said.returncode == 1
+    assert said.stdout == ""
+    assert len(said.stderr.splitlines()) == 1
+    assert "need Go 1.26 or newer" in said.stderr
+    assert "GO=/bin/false is not" in said.stderr

@@ -13,12 +13,6 @@ from support.operator_process import OperatorProcess, operator_in
 
 
 @pytest.fixture
-def proxy(cluster: Cluster, tmp_path: Path) -> Iterator[ApiProxy]:
-    with ApiProxy(cluster.api.access, tmp_path / "proxy") as running:
-        yield running
-
-
-@pytest.fixture
 def operator(
     cluster: Cluster, proxy: ApiProxy, migrated_url: str, tmp_path: Path
 ) -> Iterator[OperatorProcess]:

@@ -221,7 +221,7 @@ def test_a_node_without_power_is_noticed_and_comes_back(
     ((name, pid),) = node.pids().items()
     node.node_down()
     assert not alive(pid)
-    cluster.wait_condition("Node", node.name, "Ready", status="Unknown", seconds=60)
+    cluster.wait_condition("Node", node.name, "Ready", status="Unknown", seconds=120)
     node.node_up()
     cluster.wait_condition("Node", node.name, "Ready", seconds=30)
     eventually(lambda: name in node.pids(), what="the pod runs again")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 import secrets
+import shutil
 import socket
 import ssl
 import subprocess
@@ -266,6 +267,7 @@ def control_plane_in(home: Path) -> Iterator[ControlPlane]:
         yield plane
     finally:
         plane.stop()
+        shutil.rmtree(home / "etcd")  # the logs are for people, and etcd's files are large
 
 
 def server_version(kubectl: Kubectl) -> str:
