@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -181,9 +181,13 @@ def installation_in(
     replicas: int = 1,
     proxied: bool = False,
     start: bool = True,
+    served: Sequence[str] | None = None,
     **variables: str,
 ) -> Iterator[Installation]:
-    """An installation in the test's namespace; without `database_url` with its own PostgreSQL."""
+    """An installation in the test's namespace; without `database_url` with its own PostgreSQL.
+
+    It serves that namespace, or those in `served`; none there means the whole cluster.
+    """
     with contextlib.ExitStack() as ends:
         server = None
         if not database_url:
@@ -206,6 +210,7 @@ def installation_in(
                 folder=EXAMPLES,
                 replicas=replicas,
                 through=proxy,
+                served=served,
                 **{**FAST, **QUICK, "DATA_MINER_HOME": str(home / "data"), **variables},
             )
         )

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,15 +143,18 @@ def operator_in(
     folder: Path,
     replicas: int = 1,
     through: ApiProxy | None = None,
+    served: Sequence[str] | None = None,
     **variables: str,
 ) -> Iterator[list[OperatorProcess]]:
-    """Replicas that serve the test's namespace with the rights that the table grants; not started.
+    """Replicas with the rights that the table grants; not started.
 
-    They run in that namespace too, and reach the API server `through` a proxy where one is given.
-    All are killed at the end.
+    They run in the test's namespace, serve it or the namespaces in `served` (none: the whole
+    cluster), and reach the API server `through` a proxy where one is given. All are killed at the
+    end.
     """
     namespace = cluster.namespace
-    cluster.apply(*rbac.render(namespace, [namespace]))
+    served = [namespace] if served is None else served
+    cluster.apply(*rbac.render(namespace, served))
     kubeconfig = cluster.kubectl.kubeconfig_for(rbac.NAME, namespace)
     if through is not None:
         kubeconfig = through.kubeconfig(access_of(kubeconfig).token, namespace=namespace)
@@ -164,9 +167,11 @@ def operator_in(
         "DATA_MINER_OPERATOR_FOLDER": str(folder),
         **variables,
     }
-    arguments = ("--own-namespace", namespace, "--namespace", namespace)
+    arguments = ["--own-namespace", namespace]
+    for each in served:
+        arguments += ["--namespace", each]
     made = [
-        OperatorProcess(home, environment, arguments, f"operator-{number}")
+        OperatorProcess(home, environment, tuple(arguments), f"operator-{number}")
         for number in range(replicas)
     ]
     try:
