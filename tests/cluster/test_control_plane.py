@@ -101,7 +101,8 @@ def test_nothing_outlives_who_started_it(tmp_path: Path) -> None:
     ) as parent:
         assert parent.stdout
         child = int(parent.stdout.readline())
-        assert alive(child)
+        name = Path(f"/proc/{child}/comm")
+        eventually(lambda: name.read_text() == "sleep\n", what="it is started for good")
         parent.kill()
     eventually(lambda: not alive(child), what="the child is gone")
 
