@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
-from data_miner.queue.cancel import cancel
 from data_miner.queue.plan import plan_project
+from data_miner.queue.tidy import tidy
 
 
 def replan(conn: Connection, project_id: int, *, first_wave: int) -> int:
@@ -24,6 +24,4 @@ def drop_unwanted(conn: Connection, project_id: int) -> int:
 
     Returns how many were cancelled. What another session is writing is left to the next sweep.
     """
-    cancelled = cancel(conn, project_id=project_id)
-    conn.execute(text("SELECT queue_sponsor()"))
-    return cancelled
+    return tidy(conn, project_id=project_id).cancelled

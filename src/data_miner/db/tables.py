@@ -334,6 +334,7 @@ tasks = Table(
     ),
     Index("tasks_running", "stage", "project_id", postgresql_where=text("state = 'running'")),
     Index("tasks_waiting", "run_at", postgresql_where=text("state = 'waiting'")),
+    Index("tasks_project_id", "project_id"),
     Index("tasks_failed", "project_id", postgresql_where=text("state = 'failed'")),
     Index("tasks_video_id", "video_id", postgresql_where=text("video_id IS NOT NULL")),
     Index("tasks_wave_id", "wave_id", postgresql_where=text("wave_id IS NOT NULL")),

@@ -23,6 +23,7 @@ from data_miner.queue.rescue import Lost, rescue
 from data_miner.queue.retry import retry
 from data_miner.queue.sweep import Swept, sweep
 from data_miner.queue.task import Claimed
+from data_miner.queue.tidy import Tidied, tidy
 
 __all__ = [
     "Beat",
@@ -32,6 +33,7 @@ __all__ = [
     "Lost",
     "Notifier",
     "Swept",
+    "Tidied",
     "admit",
     "backoff_seconds",
     "cancel",
@@ -52,4 +54,5 @@ __all__ = [
     "retry",
     "seconds_to_next_run",
     "sweep",
+    "tidy",
 ]

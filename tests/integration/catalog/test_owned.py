@@ -313,6 +313,7 @@ def test_the_command_line_leaves_the_projects_of_a_cluster_alone(
         assert ended.stderr.count("\n") == 1
         assert "kubectl -n default edit miningproject balls" in ended.stderr
     assert _command(world, "status", "balls").returncode == 0
+    assert _command(world, "plan", str(file)).returncode == 0
     assert not _row(world).suspended
 
     assert _command(world, "delete", "--force", "balls").returncode == 0

@@ -1,3 +1,5 @@
+DROP FUNCTION queue_tidy(integer);
+DROP INDEX tasks_project_id;
 DROP TRIGGER projects_notify ON projects;
 DROP TRIGGER tasks_notify ON tasks;
 DROP FUNCTION notify_project();
