@@ -108,11 +108,9 @@ def _ready(before: Check | None, after: Check | None) -> Iterator[Event]:
     disabled = "ReconciliationDisabled"
     if before is not None and before.reason == disabled:
         yield _event("ReconciliationEnabled", "taken care of again", "Check")
-    if after is None:
-        return
-    if after.reason == disabled:
+    if after is not None and after.reason == disabled:
         yield _event(disabled, after.message, "Check")
-    elif after.reason == "NotOwner":
+    elif after is not None and after.reason == "NotOwner":
         yield _event("NotOwner", after.message, "Apply")
 
 

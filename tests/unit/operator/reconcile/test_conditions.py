@@ -66,7 +66,7 @@ def test_a_time_that_is_none_is_replaced() -> None:
 def test_a_status_without_conditions_says_nothing() -> None:
     """Neither does one that cannot be understood."""
     for status in (None, {}, {"conditions": "all well"}, {"conditions": ["Ready"]}):
-        assert condition(status, "Ready") is None  # type: ignore[arg-type]
+        assert condition(status, "Ready") is None
     assert check_of({"conditions": [{"type": "Ready", "status": "Maybe"}]}, "Ready") is None
     assert check_of({"conditions": [{"type": "Ready", "status": "True"}]}, "Ready") == Check(
         "True", "", ""

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from data_miner.catalog.phase import Phase, PhaseName
+from data_miner.pipeline import NAMES
 from data_miner_operator.reconcile import render, write_due
 from support.reconciling import (
     DONE,
-    NAMES,
     NOW,
     a_dataset,
     an_object,

@@ -122,6 +122,7 @@ def test_an_object_stays_until_its_time_is_over() -> None:
     decision = decide(complete(40))
     assert decision.actions == ()
     assert decision.requeue_seconds == 60
+    assert decide(complete(99)).requeue_seconds == 1
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from data_miner.catalog.phase import Phase, PhaseName
+from data_miner.pipeline import NAMES
 from data_miner.spec.status import ProjectStatus
 from data_miner_operator.facts import JobFact
 from data_miner_operator.reconcile import Action, Apply, DeleteObject, Forget, decide, render
@@ -24,7 +25,6 @@ from support.reconciling import (
     DONE,
     HOME,
     MODELS,
-    NAMES,
     POOL,
     WORKING,
     Model,
