@@ -55,7 +55,8 @@ def preview(
     """Apply the project, count what that calls for, and take it all back."""
     attempt = conn.begin_nested()
     try:
-        applied = apply_project(conn, project, compiled, first_wave=first_wave)
+        # Whoever owns it: nothing of this stays.
+        applied = apply_project(conn, project, compiled, first_wave=first_wave, for_object=True)
         stages, members = count(conn, applied.project_id)
         lent = _lent(conn, applied.project_id)
         seconds = _seconds(conn)

@@ -52,3 +52,22 @@ def test_what_is_tidied_project_by_project_is_what_a_look_at_all_gives(
         for p in ids:
             again = tidy(conn, project_id=p)
             assert (again.cancelled, again.passed_on) == (0, 0)
+
+
+def test_a_project_that_becomes_more_urgent_takes_shared_work_over(world: World) -> None:
+    """Only it is tidied; the task was another's until then, and goes back the same way."""
+    world.find("a")
+    one = world.apply(project("one", priority=1, **PLAIN)).project_id
+    two = world.apply(project("two", **PLAIN)).project_id
+    world.work("discover")
+    sponsor = "SELECT project_id, priority FROM tasks"
+    assert world.rows(sponsor) == [(one, 1)]
+
+    for p, priority in ((two, 5), (one, 7)):
+        with world.begin() as conn:
+            conn.execute(
+                text("UPDATE projects SET priority = :n WHERE project_id = :p"),
+                {"n": priority, "p": p},
+            )
+            assert tidy(conn, project_id=p).passed_on == 1
+        assert world.rows(sponsor) == [(p, priority)]
