@@ -30,6 +30,9 @@ Told = Callable[[Resource, str, Mapping[str, Any]], None]
 """What happened ("ADDED", "MODIFIED", "DELETED", or "" for what was there before), to what."""
 
 _STOP_SECONDS: Final = 5.0
+_FIND_SECONDS: Final = 30.0
+"""So long an API server may take to tell of its resources; kopf gives up the search for good when
+it is once refused, and goes on without."""
 _log = telemetry.logger()
 
 
@@ -142,7 +145,12 @@ class Watch:
     async def _found(self, insights: Insights, stop: threading.Event) -> None:
         """See to it that the server has told of every resource: one that has just begun may tell
         only of some, and kopf would never watch the others."""
-        await insights.ready_resources.wait()
+        try:
+            await asyncio.wait_for(insights.ready_resources.wait(), _FIND_SECONDS)
+        except TimeoutError:
+            self._problem = f"the API server told of no resources for {_FIND_SECONDS:g} s"
+            stop.set()
+            return
         told = {(found.group, found.plural) for found in insights.watched_resources}
         lacking = [
             subject.resource.plural
