@@ -275,8 +275,6 @@ class Model:
             for action in decision.actions:
                 self.perform(action)
             taken += decision.actions
-            if self.object is None:
-                break
         else:
             raise AssertionError(f"never settles: {taken}")
         self.say()
