@@ -142,6 +142,18 @@ def _until_open(context: Context, gate: str) -> None:
         time.sleep(POLL_SECONDS)
 
 
+def _last(context: Context, seconds_and_gate: str) -> None:
+    """Take so long, or until the gate is open ("0.5:hurry"), and note that this has begun."""
+    seconds, _, gate = seconds_and_gate.partition(":")
+    folder = Path(os.environ[GATES])
+    with (folder / f"{gate}.begun").open("a") as file:
+        file.write(f"{context.assignment.stage} {context.assignment.subject}\n")
+    end = time.monotonic() + float(seconds)
+    while time.monotonic() < end and not (folder / gate).exists():
+        context.tick(0.5, "at work")
+        time.sleep(POLL_SECONDS)
+
+
 def _eat(context: Context) -> None:
     eaten = []
     while True:
@@ -159,6 +171,7 @@ def _start_grandchild(context: Context, gate: str) -> None:
 
 _HARM: Mapping[str, Callable[[Context, str], object]] = {
     "gate": _until_open,
+    "last": _last,
     "fail": _fail,
     "permanent": _permanent,
     "bug": _bug,

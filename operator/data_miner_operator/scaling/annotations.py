@@ -56,6 +56,10 @@ NUMBERS: Final = (
         "The greatest need within this time decides when the pool shrinks.",
     ),
     Number(
+        "step-seconds", 30, 1, 3600,
+        "From one step down to the next; also the time in which a pool at most doubles.",
+    ),
+    Number(
         "idle-seconds", 600, 0, 86_400,
         "Time without any work before the last worker goes.",
     ),
@@ -92,6 +96,7 @@ class PoolSpec:
     warm_replicas: int
     target_drain_seconds: int
     stabilization_seconds: int
+    step_seconds: int
     idle_seconds: int
     drain_timeout_seconds: int
     unschedulable_seconds: int
@@ -118,6 +123,7 @@ def parse(pool: str, annotations: Mapping[str, str]) -> PoolSpec:
         warm_replicas=numbers["warm-replicas"],
         target_drain_seconds=numbers["target-drain-seconds"],
         stabilization_seconds=numbers["scale-down-stabilization-seconds"],
+        step_seconds=numbers["step-seconds"],
         idle_seconds=numbers["idle-seconds"],
         drain_timeout_seconds=numbers["drain-timeout-seconds"],
         unschedulable_seconds=numbers["unschedulable-seconds"],

@@ -1,6 +1,6 @@
 """How many workers a pool shall have: one pure decision, and what it has to remember.
 
-Up follows need at once, at most to twice as many (or four more) within half a minute. Down waits
+Up follows need at once, at most to twice as many (or four more) within one step's time. Down waits
 until need has been lower for a whole window, goes in steps of a quarter, and to nothing only after
 a time without work. What cannot be known, or cannot be helped by more pods, holds it where it is.
 """
@@ -16,15 +16,13 @@ from data_miner_operator.facts import PoolFact
 from data_miner_operator.scaling.annotations import Autoscaler, PoolSpec
 from data_miner_operator.scaling.demand import Demand
 
-UP_PERIOD_SECONDS: Final = 30.0
 UP_FACTOR: Final = 2
 UP_PODS: Final = 4
-"""Within a period a pool grows to at most twice its size, or by four."""
-DOWN_PERIOD_SECONDS: Final = 30.0
+"""Within the time of a step a pool grows to at most twice its size, or by four."""
 DOWN_SHARE: Final = 4
 """A step down takes one in so many, and at least one."""
-COOLDOWN_SECONDS: Final = 60.0
-"""No step down so soon after one up."""
+COOLDOWN_STEPS: Final = 2
+"""No step down so soon after one up, in times of a step."""
 TOLERANCE: Final = 0.1
 """Share of its size by which need must differ before a pool changes."""
 SETTLE_SECONDS: Final = 15.0
@@ -69,7 +67,7 @@ MEANINGS: Final[dict[Reason, str]] = {
     " grow, and gives up all but one of the pods that wait.",
     Reason.STEADY: "It has what it needs.",
     Reason.WITHIN_TOLERANCE: "It needs a little more than it has, not enough to change it.",
-    Reason.PACED: "It has just changed; the next step comes within a minute.",
+    Reason.PACED: "It has just changed; the next step comes soon.",
     Reason.STABILIZING: "It needs less; whether that lasts is being watched.",
     Reason.IDLE_WAIT: "It has nothing to do; its last worker stays until `idle-seconds` are over.",
     Reason.AT_MAXIMUM: "It needs more than `max-replicas`.",
@@ -127,7 +125,7 @@ class Memory:
     """Replicas before our last write."""
     written_at: float = -math.inf
     ups: tuple[tuple[float, int], ...] = ()
-    """Our steps up within the period: when, and from how many."""
+    """Our steps up within the time of one: when, and from how many."""
     up_at: float = -math.inf
     down_at: float = -math.inf
     by_hand_at: float = -math.inf
@@ -212,7 +210,7 @@ def _looked(spec: PoolSpec, demand: Demand, memory: Memory, now: float) -> Memor
         looked=now,
         needs=(*kept, (now, low)),
         idle_since=min(memory.idle_since, now) if idle else math.inf,
-        ups=tuple(up for up in memory.ups if now - up[0] < UP_PERIOD_SECONDS),
+        ups=tuple(up for up in memory.ups if now - up[0] < spec.step_seconds),
     )
 
 
@@ -230,7 +228,7 @@ def _choose(
     # One stays as a probe. What runs is sound, however old the count of the pods that wait is.
     sound = max(fact.ready, fact.replicas - fact.unschedulable)
     fewer = max(sound + 1, spec.min_replicas)
-    if fact.unschedulable > 1 and fewer < fact.replicas and _paced_down(memory, now):
+    if fact.unschedulable > 1 and fewer < fact.replicas and _paced_down(spec, memory, now):
         text = f"{fact.unschedulable} pods find no place: {fact.message}"
         return Verdict(fewer, want, Reason.UNSCHEDULABLE, text)
     if want > fact.replicas:
@@ -273,7 +271,9 @@ def _shrink(
         return _enough(spec, fact, demand, want)
     if not above and now - memory.since < spec.stabilization_seconds:
         return _stay(fact, want, Reason.STABILIZING, f"it needs {low} if that lasts")
-    if now - memory.up_at < COOLDOWN_SECONDS or not _paced_down(memory, now):
+    if now - memory.up_at < COOLDOWN_STEPS * spec.step_seconds or not _paced_down(
+        spec, memory, now
+    ):
         return _stay(fact, want, Reason.PACED, f"it needs {low}, and has just changed")
     reason, text = Reason.SURPLUS, f"{low} were enough for a while"
     fewer = max(low, fact.replicas - max(1, fact.replicas // DOWN_SHARE))
@@ -287,8 +287,8 @@ def _shrink(
     return Verdict(fewer, want, reason, text)
 
 
-def _paced_down(memory: Memory, now: float) -> bool:
-    return now - memory.down_at >= DOWN_PERIOD_SECONDS
+def _paced_down(spec: PoolSpec, memory: Memory, now: float) -> bool:
+    return now - memory.down_at >= spec.step_seconds
 
 
 def _enough(spec: PoolSpec, fact: PoolFact, demand: Demand, want: int) -> Verdict:

@@ -16,8 +16,10 @@ from data_miner_operator.scaling.pools import Pool
 from data_miner_operator.scaling.victims import Member, choose, costs, order
 
 GRACE_SECONDS: Final = 90.0
-"""How long a marked worker that nobody wants to remove stays marked: longer than the pause
-between two steps down, so that what was drained for the next step is not taken back."""
+GRACE_STEPS: Final = 3
+"""How long a marked worker that nobody wants to remove stays marked, at least in seconds and in
+times of a step: longer than the pause between two steps down, so that what was drained for the next
+one is not taken back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ def _unwanted(
     """
     ours_alone = pool.spec.autoscaler is not Autoscaler.OPERATOR
     needed = verdict.want >= pool.fact.replicas
+    grace = max(GRACE_SECONDS, GRACE_STEPS * pool.spec.step_seconds)
     back = []
     for member in everyone:
         for worker in member.workers:
@@ -159,6 +162,6 @@ def _unwanted(
             if not worker.drain or mark is None:
                 continue
             idle = 0.0 if mark.unwanted_since is None else now - mark.unwanted_since
-            if (mark.ours or not ours_alone) and (needed or idle >= GRACE_SECONDS):
+            if (mark.ours or not ours_alone) and (needed or idle >= grace):
                 back.append(worker.worker_id)
     return tuple(back)

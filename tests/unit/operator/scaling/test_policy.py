@@ -134,7 +134,7 @@ def test_numbers_that_are_too_old_decide_nothing() -> None:
     assert "16 s ago" in verdict.sentence
 
 
-def test_within_half_a_minute_a_pool_at_most_doubles_or_grows_by_four() -> None:
+def test_within_the_time_of_a_step_a_pool_at_most_doubles_or_grows_by_four() -> None:
     _, memory = decide(MANY, fact(10), work(100), Memory(), 0.0)
     memory = scaled(memory, 10, 20, 0.0)
 
@@ -143,6 +143,18 @@ def test_within_half_a_minute_a_pool_at_most_doubles_or_grows_by_four() -> None:
 
     assert (soon.replicas, soon.reason) == (20, Reason.PACED)
     assert (later.replicas, later.reason) == (40, Reason.BACKLOG)
+
+
+def test_the_time_of_a_step_is_the_pool_s_own() -> None:
+    slow = spec(max_replicas=100, step_seconds=100)
+    grown = scaled(Memory(expected=10), 10, 20, 0.0)
+    _, shrunk = watched(slow, fact(20), [work(2)] * LONG)
+    shrunk = scaled(shrunk, 20, 15, 300.0)
+
+    assert judge(slow, fact(20), work(100), grown, 99.9).reason is Reason.PACED
+    assert judge(slow, fact(20), work(100), grown, 100.0).replicas == 40
+    assert watched(slow, fact(15), [work(2)], memory=shrunk, begin=305.0)[0].reason is Reason.PACED
+    assert watched(slow, fact(15), [work(2)] * 20, memory=shrunk, begin=305.0)[0].replicas == 12
 
 
 def test_two_small_steps_up_together_keep_the_pace() -> None:

@@ -155,6 +155,15 @@ def test_a_marked_worker_that_nobody_wants_gone_is_called_back_after_a_grace() -
     assert todo(pool, 2, want=1, marks={}).undrain == ()
 
 
+def test_the_grace_of_a_marked_worker_outlasts_the_pause_between_two_steps() -> None:
+    pool = made(pod("a"), worker("a", drain=True), pod("b"), worker("b"), step_seconds=100)
+    late = {"w-a": Mark(0.0, ours=False, unwanted_since=100.0 - 300.0)}
+    early = {"w-a": Mark(0.0, ours=False, unwanted_since=100.0 - 299.0)}
+
+    assert todo(pool, 2, want=1, marks=late).undrain == ("w-a",)
+    assert todo(pool, 2, want=1, marks=early).undrain == ()
+
+
 def test_in_a_pool_that_another_scales_only_our_own_marks_are_taken_back() -> None:
     pool = made(pod("a"), worker("a", drain=True), pod("b"), worker("b", drain=True),
                 autoscaler="hpa")  # fmt: skip

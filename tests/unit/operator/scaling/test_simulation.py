@@ -11,7 +11,7 @@ from itertools import pairwise
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from data_miner_operator.scaling.policy import UP_FACTOR, UP_PERIOD_SECONDS, UP_PODS, Reason
+from data_miner_operator.scaling.policy import UP_FACTOR, UP_PODS, Reason
 from support.scaling_simulator import TICK_SECONDS, Sample, Simulation, turns
 
 HOUR = 3600.0
@@ -74,12 +74,13 @@ POOLS = st.fixed_dictionaries({
     "max-replicas": st.integers(2, 20),
     "warm-replicas": st.integers(0, 2),
     "target-drain-seconds": st.sampled_from([60, 600]),
+    "step-seconds": st.sampled_from([10, 30, 120]),
 })  # fmt: skip
 
 
-def assert_paced(samples: list[Sample]) -> None:
-    """Within any period a pool has at most doubled, or grown by four."""
-    span = int(UP_PERIOD_SECONDS / TICK_SECONDS)
+def assert_paced(samples: list[Sample], step_seconds: int) -> None:
+    """Within the time of a step a pool has at most doubled, or grown by four."""
+    span = int(step_seconds / TICK_SECONDS)
     for place, sample in enumerate(samples):
         least = min(s.replicas for s in samples[max(0, place - span + 1) : place + 1])
         assert sample.replicas <= max(least * UP_FACTOR, least + UP_PODS)
@@ -111,7 +112,7 @@ def test_a_pool_stays_in_its_bounds_grows_at_its_pace_and_never_beyond_what_can_
                 can_run = math.ceil(sample.runnable / int(str(pool["slots"])))
                 assert sample.replicas <= max(floor, can_run)
             before = sample.replicas
-        assert_paced(world.samples["all"])
+        assert_paced(world.samples["all"], int(str(pool["step-seconds"])))
 
 
 @FEW
