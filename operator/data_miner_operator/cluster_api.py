@@ -10,6 +10,7 @@ import asyncio
 import json
 import random
 import re
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -110,6 +111,8 @@ class ClusterApi:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="api")
         self._timeout_seconds = timeout_seconds
         self._attempts = attempts
+        self._not_before: dict[tuple[str, str], float] = {}
+        """Until when the server has asked for patience with a method on a path; monotonic."""
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -240,12 +243,14 @@ class ClusterApi:
     ) -> dict[str, Any]:
         """Ask, and ask again where the server or the network had a bad moment.
 
-        What is not repeatable is repeated only when the server has surely not done it.
+        What is not repeatable is repeated only when the server has surely not done it. What the
+        server wants to hear later is asked later, whoever asks for it.
         """
         address = path + (f"?{urlencode(query)}" if query else "")
         loop = asyncio.get_running_loop()
         failure: ApiError
         for attempt in range(1, self._attempts + 1):
+            await self._have_patience(method, path)
             try:
                 answer = await loop.run_in_executor(
                     self._threads, self._once, method, address, body, kind
@@ -260,14 +265,25 @@ class ClusterApi:
                 metrics.API_REQUESTS.labels(verb, resource.plural, "200").inc()
                 return answer
             metrics.API_REQUESTS.labels(verb, resource.plural, code).inc()
+            if isinstance(failure, Throttled):
+                self._be_patient(method, path, failure.retry_after)
             never_done = isinstance(failure, Throttled) or failure.reason == "Unreachable"
             if attempt == self._attempts or not (repeatable or never_done):
                 break
-            pause = random.uniform(0.1, 0.2 * 2**attempt)  # noqa: S311 - spreads the load
-            if isinstance(failure, Throttled):
-                pause += failure.retry_after
-            await asyncio.sleep(min(pause, _LONGEST_WAIT_SECONDS))
+            await asyncio.sleep(random.uniform(0.1, 0.2 * 2**attempt))  # noqa: S311 - spreads the load
         raise failure
+
+    async def _have_patience(self, method: str, path: str) -> None:
+        """Wait for as long as the server has asked to. Raises Throttled when that is too long."""
+        while (left := self._not_before.get((method, path), 0.0) - time.monotonic()) > 0:
+            if left > _LONGEST_WAIT_SECONDS:
+                raise Throttled(f"the API server wants to be asked in {left:.0f} s", left)
+            await asyncio.sleep(left)
+
+    def _be_patient(self, method: str, path: str, seconds: float) -> None:
+        now = time.monotonic()
+        self._not_before = {each: due for each, due in self._not_before.items() if due > now}
+        self._not_before[method, path] = now + seconds
 
     def _once(self, method: str, address: str, body: Body | None, kind: str) -> dict[str, Any]:
         headers = {"Accept": "application/json", "User-Agent": FIELD_MANAGER}

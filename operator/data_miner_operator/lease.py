@@ -147,12 +147,15 @@ class Lease:
                 self._renewed_at = sent
                 return True
         found = await self._api.get(LEASES, self._namespace, self._name)
-        self._observe(found)
-        if found is None:
-            await self._make()
-        elif self.holder not in ("", self._identity) and not self._over():
+        if found is not None:
+            self._observe(found)
+        if self.holder not in ("", self._identity) and not self._over():
+            # Also where the Lease was deleted: who held it acts until it sees that.
             self._renewed_at = None
             return False
+        if found is None:
+            self._observe(None)
+            await self._make()
         else:
             await self._write(self._claimed())
         self._renewed_at = sent

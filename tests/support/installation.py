@@ -19,7 +19,6 @@ from data_miner.db.migrate import upgrade
 from data_miner.postgres import Server
 from support.api_proxy import ApiProxy
 from support.cluster import Cluster, condition_of
-from support.database import FAST as FAST_SERVER
 from support.database import enterable_folder
 from support.kube_client import KubeError
 from support.node import ProcessNode
@@ -37,6 +36,10 @@ QUICK = {
     "DATA_MINER_OPERATOR_RESYNC_SECONDS": "10",
     "DATA_MINER_OPERATOR_SCALE_SECONDS": "1",
 }
+
+KILLABLE = {"fsync": "off", "full_page_writes": "off"}
+"""Of a PostgreSQL that tests kill: what is committed survives its death, as the kernel has it. It
+does not survive the machine's."""
 
 
 @dataclass
@@ -193,8 +196,7 @@ def installation_in(
         if not database_url:
             folder = enterable_folder()
             ends.callback(shutil.rmtree, folder, ignore_errors=True)
-            # What is committed survives the death of the process, as long as the machine lives.
-            server = ends.enter_context(Server(folder, settings=FAST_SERVER))
+            server = ends.enter_context(Server(folder, settings=KILLABLE))
             database_url = server.url
             upgrade(database_url)
         proxy = None

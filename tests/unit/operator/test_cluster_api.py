@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -155,6 +156,39 @@ def test_attempts_are_bounded_and_the_error_says_how_long_to_wait(server: Server
 
     assert caught.value.retry_after == 0.2
     assert len(server.asked) == 3
+
+
+def test_what_the_server_wants_to_hear_later_nobody_asks_earlier(server: Server) -> None:
+    """Also not who comes anew after the attempts of another; other things may be asked."""
+    server.say(_no(429, "TooManyRequests", Retry_After="0.3"), Answer(body={"n": 1}))
+
+    async def question(api: ClusterApi) -> float:
+        with pytest.raises(Throttled):
+            await api.get(PROJECTS, "team", "demo")
+        began = time.monotonic()
+        await api.get(PROJECTS, "team", "other")
+        await api.get(PROJECTS, "team", "demo")
+        return time.monotonic() - began
+
+    assert _ask(server, question, attempts=1) >= 0.25
+    paths = [path.rpartition("/")[2] for _, path, _, _ in server.asked]
+    assert paths == ["demo", "other", "demo"]
+
+
+def test_a_server_that_wants_to_be_left_alone_for_long_keeps_nobody_waiting(
+    server: Server,
+) -> None:
+    """The error comes at once and says how long; the server is not asked again for it."""
+    server.say(_no(429, "TooManyRequests", Retry_After="3600"))
+
+    async def question(api: ClusterApi) -> None:
+        for _ in range(2):
+            with pytest.raises(Throttled) as caught:
+                await api.get(PROJECTS, "team", "demo")
+            assert 3500 < caught.value.retry_after <= 3600
+
+    _ask(server, question)
+    assert len(server.asked) == 1
 
 
 def test_what_may_have_been_made_is_not_made_again(server: Server) -> None:

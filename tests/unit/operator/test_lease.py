@@ -165,6 +165,25 @@ def test_a_deleted_lease_is_made_again_by_its_leader(server: OneLease, clock: Ma
     _run(scene())
 
 
+def test_whoever_waits_respects_a_claim_whose_lease_was_deleted_until_it_is_over(
+    server: OneLease, clock: ManualClock
+) -> None:
+    """Who held it acts until it sees that: two would act at once."""
+
+    async def scene() -> None:
+        await _lease(server, clock, "a").acquire()
+        waiting = asyncio.create_task(_lease(server, clock, "b").acquire())
+        assert await _not_yet(waiting)
+        server.kept = None
+        clock.advance(14.9)
+        assert await _not_yet(waiting)
+        clock.advance(0.2)
+        await waiting
+        assert server.holder == "b"
+
+    _run(scene())
+
+
 def test_a_leader_whose_lease_another_has_says_so_at_once(
     server: OneLease, clock: ManualClock
 ) -> None:
