@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, assert_never
@@ -36,6 +36,7 @@ from data_miner_operator.reconcile import (
     Action,
     Apply,
     DeleteObject,
+    Event,
     Forget,
     MakeModel,
     Performed,
@@ -140,6 +141,7 @@ class Controller:
         if not self.serves(key[0]):
             return None
         seen = await self.observer.observe(key)
+        owner = seen.row.owner_uid if seen.row else None
         decision = decide(seen)
         performed: list[Performed] = []
         for _ in range(ROUNDS):
@@ -153,7 +155,7 @@ class Controller:
                 self.observer.database_away(str(error))
             seen = await self.observer.observe(key)
             decision = decide(seen)
-        again = await self._say(seen, performed)
+        again = await self._say(seen, performed, owner)
         if seen.away:
             raise AwayError(seen.away)
         if decision.actions:
@@ -211,17 +213,25 @@ class Controller:
             made = found
         self.cache.put(JOBS, made)
 
-    async def _say(self, seen: Seen, performed: list[Performed]) -> float | None:
-        """Write the status if it is time; returns the seconds until it will be."""
+    async def _say(self, seen: Seen, performed: list[Performed], owner: str | None) -> float | None:
+        """Write the status if it is time; returns the seconds until it will be.
+
+        `owner` is the uid of the object that the row was of: what was done for an object that is
+        gone is said of that one.
+        """
         if seen.object is None:
             self._written.pop(seen.key, None)
+            namespace, name = seen.key
+            gone = {"metadata": {"namespace": namespace, "name": name, "uid": owner}}
+            self._post(gone, transitions(None, None, performed))
             return None
         before = seen.object.get("status")
         wanted = render(seen, before)
-        if wanted is None:
-            return None
-        wait = write_due(before, wanted, now=seen.now, last_write=self._written.get(seen.key))
-        if wait is None or wait > 0:
+        wait = None
+        if wanted is not None:
+            wait = write_due(before, wanted, now=seen.now, last_write=self._written.get(seen.key))
+        if wanted is None or wait is None or wait > 0:
+            self._post(seen.object, transitions(None, None, performed))
             return wait
         metadata = seen.object["metadata"]
         body: Mapping[str, Any] = {
@@ -242,13 +252,16 @@ class Controller:
         metrics.STATUS_WRITES.inc()
         self._written[seen.key] = datetime.now(UTC)
         self.cache.put(PROJECTS, written)
-        for event in transitions(before, wanted, performed):
+        self._post(seen.object, transitions(before, wanted, performed))
+        return None
+
+    def _post(self, regarding: Mapping[str, Any], events: Iterable[Event]) -> None:
+        for event in events:
             self.events.post(
                 PROJECTS,
-                seen.object,
+                regarding,
                 type=event.type,
                 reason=event.reason,
                 note=event.note,
                 action=event.action,
             )
-        return None

@@ -56,8 +56,9 @@ class Observer:
         """Everything about the key as of now."""
         found = self.cache.get(PROJECTS, key)
         row, progress, away = await self._ask(key)
-        if found is None and row is not None and row.owner_uid is not None and not row.deleted:
-            # What follows may remove data: the API server itself must say that it is gone.
+        if row is not None and not row.deleted and row.owner_uid not in {None, _uid(found)}:
+            # What follows may remove data: the API server itself must say that the row's object is
+            # gone, or is another one by now. A cache that lags may hold the one before it.
             found = await self.api.get(PROJECTS, *key)
             if found is not None:
                 self.cache.put(PROJECTS, found)
@@ -141,3 +142,7 @@ class Observer:
             self.waiting[key] = lacking
         else:
             self.waiting.pop(key, None)
+
+
+def _uid(found: Mapping[str, Any] | None) -> str | None:
+    return str(found["metadata"]["uid"]) if found is not None else None

@@ -105,9 +105,22 @@ class Objects(Api):
         return str(self._version)
 
 
+class Told(Events):
+    """Events as they are posted: reason, and uid of the object."""
+
+    def __init__(self, api: Api) -> None:
+        super().__init__(api, "test")
+        self.said: list[tuple[str, str]] = []
+
+    def post(self, resource: Resource, regarding: Body, **about: str) -> None:
+        self.said.append((about["reason"], regarding["metadata"]["uid"]))
+        super().post(resource, regarding, **about)
+
+
 @dataclass
 class Scene:
     api: Objects
+    events: Told
     cache: Cache
     catalogue: Catalogue
     queue: KeyedQueue[Key]
@@ -133,6 +146,7 @@ def _play(url: str, tmp_path: Path, act: Callable[[Scene], Awaitable[None]]) -> 
     async def within() -> Scene:
         catalogue = open_catalogue(Settings(database_url=url), "here")
         api, cache = Objects(), Cache()  # type: ignore[abstract]
+        events = Told(api)
         observer = Observer(
             api=api,
             cache=cache,
@@ -150,10 +164,10 @@ def _play(url: str, tmp_path: Path, act: Callable[[Scene], Awaitable[None]]) -> 
             catalogue=catalogue,
             observer=observer,
             queue=queue,
-            events=Events(api, "test"),
+            events=events,
             serves=lambda namespace: namespace == KEY[0],
         )
-        scene = Scene(api, cache, catalogue, queue, controller)
+        scene = Scene(api, events, cache, catalogue, queue, controller)
         await catalogue.take_office("test")
         try:
             await asyncio.wait_for(act(scene), 60)
@@ -225,6 +239,39 @@ def test_an_object_that_is_gone_takes_its_project_along_as_its_policy_says(
         await scene.settle()
         row = await scene.catalogue.row(KEY)
         assert row is None or row.deleted
+
+    _play(migrated_url, tmp_path, act)
+
+
+def test_a_cache_that_lags_behind_the_row_costs_no_data(migrated_url: str, tmp_path: Path) -> None:
+    """A new leader may still hold the object before the one that was applied."""
+
+    async def act(scene: Scene) -> None:
+        stale = scene.api.put(uid="u1", deletionPolicy="Delete")
+        scene.api.put(uid="u2", deletionPolicy="Delete")
+        scene.see()
+        await scene.settle()
+        scene.cache.replace(PROJECTS, None, [], scene.cache.mark())
+        scene.cache.put(PROJECTS, stale)
+        before = await scene.catalogue.row(KEY)
+        await scene.settle()
+        assert before == await scene.catalogue.row(KEY)
+        assert before is not None
+        assert (before.owner_uid, before.deleted) == ("u2", False)
+
+    _play(migrated_url, tmp_path, act)
+
+
+def test_what_is_done_for_an_object_that_is_gone_is_said_of_it(
+    migrated_url: str, tmp_path: Path
+) -> None:
+    async def act(scene: Scene) -> None:
+        scene.api.put()
+        scene.see()
+        await scene.settle()
+        scene.cache.remove(PROJECTS, scene.api.kept.pop(KEY))
+        await scene.settle()
+        assert ("Released", "u1") in scene.events.said
 
     _play(migrated_url, tmp_path, act)
 
