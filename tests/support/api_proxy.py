@@ -228,6 +228,10 @@ class ApiProxy:
             await self._stopping.wait()
             self._abort_all()
             await self._runner.cleanup()
+        held_up = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in held_up:  # such as requests that are being delayed
+            task.cancel()
+        await asyncio.gather(*held_up, return_exceptions=True)
         await goodbyes()
 
     def _abort_all(self) -> None:
