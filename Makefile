@@ -2,9 +2,12 @@
 .SHELLFLAGS := -eu -c
 PY := .venv/bin/python
 OUT ?= out/demo
+N ?= 20
+SEED ?= 1
+SOAK_LOG ?= out/soak.log
 GENERATED := crds docs/reference docs/configuration.md
 
-.PHONY: help setup demo test test-cluster check generate verify bench demo-models lock clean
+.PHONY: help setup demo test test-cluster soak check generate verify bench demo-models lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +34,12 @@ test-cluster: setup ## the cluster tests alone; KUBECONFIG=... runs them on that
 	@scripts/controlplane >/dev/null
 	@$(if $(KUBECONFIG),echo "on the cluster of $(KUBECONFIG)",:)
 	$(if $(KUBECONFIG),KUBECONFIG="$(KUBECONFIG)" DATA_MINER_TEST_CLUSTER=1) $(PY) -m pytest -n 2 tests/cluster
+
+soak: setup ## kill everything in N runs of the demo (N=20 SEED=1); a line for each in out/soak.log
+	@scripts/controlplane >/dev/null
+	@mkdir -p $(dir $(SOAK_LOG))
+	DATA_MINER_TEST_ROUNDS=$(N) DATA_MINER_TEST_SEED=$(SEED) DATA_MINER_TEST_LOG=$(SOAK_LOG) \
+	  $(PY) -m pytest -q tests/cluster/test_chaos.py -k killed
 
 generate: setup ## write what is derived from the code
 	$(PY) -m data_miner.spec.reference
