@@ -24,10 +24,13 @@ check: setup ## format, lint, types, import rules, unit tests
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	$(PY) -m pytest -q tests/unit
+	$(PY) -m pytest -q -n 2 tests/unit
 
 test: check ## check, then PostgreSQL, media, models, workers and a Kubernetes control plane
 	@scripts/controlplane >/dev/null
+	$(PY) -m coverage run -m pytest -q tests/unit/operator/reconcile tests/unit/operator/scaling \
+		-k "not simulation and not document and not properties"
+	$(PY) -m coverage report --skip-covered
 	$(PY) -m pytest -n 2 tests/models tests/integration tests/cluster $(wildcard tests/e2e)
 
 test-cluster: setup ## the cluster tests alone; KUBECONFIG=... runs them on that cluster
@@ -61,5 +64,5 @@ lock: setup ## resolve the packages into locks/ (UPGRADE=1 moves all of them)
 	@scripts/lock $(if $(UPGRADE),--upgrade)
 
 clean: ## remove .venv, caches and out/ with the datasets in it
-	rm -rf .venv .make out dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .make out dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

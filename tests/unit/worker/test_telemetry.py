@@ -16,10 +16,11 @@ from data_miner import telemetry
 from data_miner.outside import redact
 from data_miner_operator import metrics
 
-BOUNDED = frozenset(
-    "action code direction error_class kind name namespace outcome pool reason resource result"
-    " stage state status type verb version".split()
-)
+BOUNDED = {
+    *("action", "code", "direction", "error_class", "kind", "name", "namespace", "outcome"),
+    *("pool", "reason", "resource", "result", "stage", "state", "status", "type", "verb"),
+    *("le", "version"),
+}
 """Labels whose values are few: `name` is a counter's or a queue's, `namespace` a pool's."""
 
 
