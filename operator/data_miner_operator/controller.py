@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, assert_never
 
 from data_miner import telemetry
@@ -250,7 +250,7 @@ class Controller:
         except NotFound:
             return None  # deleted meanwhile
         metrics.STATUS_WRITES.inc()
-        self._written[seen.key] = datetime.now(UTC)
+        self._written[seen.key] = self.observer.now()
         self.cache.put(PROJECTS, written)
         self._post(seen.object, transitions(before, wanted, performed))
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from data_miner.catalog.owned import Row
@@ -20,6 +20,7 @@ from data_miner_operator.facts import Key, ModelFact, PoolFact, Seen, Site
 from data_miner_operator.jobs import TEMPLATE, job_fact
 from data_miner_operator.model_facts import Models
 from data_miner_operator.reconcile import models_named
+from data_miner_operator.reconcile.times import utc_now
 from data_miner_operator.scaling.pools import read_pools
 
 AWAY_SECONDS: Final = 2.0
@@ -43,6 +44,7 @@ class Observer:
     synced: Callable[[], bool]
     """Whether everything in the cluster has been listed."""
     clock: Callable[[], float] = time.monotonic
+    now: Callable[[], datetime] = utc_now
     waiting: dict[Key, frozenset[str]] = field(default_factory=dict)
     """Models that each project lacked when it was last looked at."""
     _away: str = "this replica has not taken office yet"
@@ -67,7 +69,7 @@ class Observer:
         self._remember(key, facts)
         return Seen(
             key=key,
-            now=datetime.now(UTC),
+            now=self.now(),
             site=replace(self.site, credentials=self.credentials.read()),
             object=found,
             away=away,
@@ -87,7 +89,7 @@ class Observer:
             found = read_pools(
                 self.cache.all(DEPLOYMENTS).values(),
                 self.cache.all(PODS).values(),
-                datetime.now(UTC),
+                self.now(),
             )
             self._pools = tuple(pool.fact for pool in found)
             self._pools_at = self.clock()

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from data_miner import telemetry
@@ -16,6 +16,7 @@ from data_miner_operator.cache import Cache
 from data_miner_operator.catalogue import AwayError, Catalogue
 from data_miner_operator.events_out import Events
 from data_miner_operator.pulse_loop import PulseLoop
+from data_miner_operator.reconcile.times import utc_now
 from data_miner_operator.scaling.pools import read_pools
 from data_miner_operator.scaling.report import ScalingReport
 from data_miner_operator.scaling.scaler import Scaler
@@ -35,6 +36,7 @@ class ScaleLoop:
     synced: Callable[[], bool]
     every_seconds: float
     clock: Callable[[], float] = time.monotonic
+    now: Callable[[], datetime] = utc_now
     _last: ScalingReport | None = None
 
     async def run(self) -> None:
@@ -51,7 +53,7 @@ class ScaleLoop:
     async def step(self) -> ScalingReport:
         """One step. Raises AwayError and FencedError."""
         pools = read_pools(
-            self.cache.all(DEPLOYMENTS).values(), self.cache.all(PODS).values(), datetime.now(UTC)
+            self.cache.all(DEPLOYMENTS).values(), self.cache.all(PODS).values(), self.now()
         )
         # Who has not taken office may not write, so to it the database is away.
         pulse = self.pulses.latest if self.catalogue.epoch is not None else None

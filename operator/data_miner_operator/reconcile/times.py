@@ -6,6 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 
+def utc_now() -> datetime:
+    """By this machine's clock, which may be set forward or back."""
+    return datetime.now(UTC)
+
+
 def stamp(moment: datetime) -> str:
     """RFC 3339 in UTC, cut to the second."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
