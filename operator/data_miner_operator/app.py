@@ -98,18 +98,19 @@ async def run(
     async with contextlib.AsyncExitStack() as ends:
         if metrics_port is not None:
             ends.callback(_serve(metrics_port, health).shutdown)
-        api = ClusterApi(configuration)
-        ends.callback(api.close)
         # Of its own, so that no queue of other requests ever holds up a renewal.
         hurried = ClusterApi(configuration, threads=1, timeout_seconds=4.0, attempts=1)
         ends.callback(hurried.close)
+        lease = Lease(hurried, place.own, own.lease_name, identity, own.times)
+        api = ClusterApi(configuration, may_write=lambda: lease.valid)
+        ends.callback(api.close)
         ticking = loop.create_task(health.tick())
         ends.callback(ticking.cancel)
         installation = await _unless(stop, _installation(api, place.own))
         if installation is None:
             return 0
         operator = Operator(
-            settings, own, place, identity, installation, api, hurried, health, credentials
+            settings, own, place, identity, installation, api, lease, health, credentials
         )
         ends.push_async_callback(operator.close)
         return await operator.run(configuration, stop)
@@ -127,7 +128,7 @@ class Operator:
         identity: str,
         installation: str,
         api: Api,
-        hurried: Api,
+        lease: Lease,
         health: Health,
         credentials: Credentials,
     ) -> None:
@@ -193,7 +194,7 @@ class Operator:
             scaling=scaling,
             workers=int(own.workers),
         )
-        self._lease = Lease(hurried, place.own, own.lease_name, identity, own.times)
+        self._lease = lease
         self._resync = Resync(
             api,
             self.cache,

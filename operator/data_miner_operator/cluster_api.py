@@ -103,7 +103,9 @@ class ClusterApi:
         threads: int = 8,
         timeout_seconds: float = 30.0,
         attempts: int = 4,
+        may_write: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`may_write` is asked before each request that changes something."""
         configuration.connection_pool_maxsize = threads
         self._configuration = configuration
         self._client = client.ApiClient(configuration)
@@ -111,6 +113,7 @@ class ClusterApi:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="api")
         self._timeout_seconds = timeout_seconds
         self._attempts = attempts
+        self._may_write = may_write
         self._not_before: dict[tuple[str, str], float] = {}
         """Until when the server has asked for patience with a method on a path; monotonic."""
 
@@ -251,6 +254,8 @@ class ClusterApi:
         failure: ApiError
         for attempt in range(1, self._attempts + 1):
             await self._have_patience(method, path)
+            if method != "GET" and not self._may_write():
+                raise Away(0, "NotLeading", "this replica leads no more: it writes nothing")
             try:
                 answer = await loop.run_in_executor(
                     self._threads, self._once, method, address, body, kind

@@ -70,6 +70,11 @@ class Lease:
         """Who leads as far as is known here; empty for nobody."""
         return str(self._seen_spec.get("holderIdentity") or "")
 
+    @property
+    def valid(self) -> bool:
+        """Whether this replica leads, so that no other one may: also right after a long sleep."""
+        return self._renewed_at is not None and self._left() > 0
+
     async def acquire(self) -> None:
         """Wait until this replica leads."""
         while True:

@@ -191,6 +191,30 @@ def test_a_server_that_wants_to_be_left_alone_for_long_keeps_nobody_waiting(
     assert len(server.asked) == 1
 
 
+def test_who_leads_no_more_reads_and_writes_nothing(server: Server) -> None:
+    leads = True
+
+    async def scene() -> None:
+        nonlocal leads
+        api = ClusterApi(server.configuration, may_write=lambda: leads)
+        try:
+            await api.apply(PROJECTS, "team", "demo", {})
+            leads = False
+            for write in (
+                api.apply(PROJECTS, "team", "demo", {}),
+                api.create(JOBS, "own", {}),
+                api.delete(PROJECTS, "team", "demo", uid=None),
+            ):
+                with pytest.raises(Away, match="leads no more"):
+                    await write
+            await api.get(PROJECTS, "team", "demo")
+        finally:
+            api.close()
+
+    asyncio.run(scene())
+    assert [method for method, *_ in server.asked] == ["PATCH", "GET"]
+
+
 def test_what_may_have_been_made_is_not_made_again(server: Server) -> None:
     server.say(_no(503, "ServiceUnavailable"))
     with pytest.raises(Away):

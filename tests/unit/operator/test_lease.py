@@ -229,6 +229,29 @@ def test_a_leader_that_slept_past_its_deadline_writes_nothing(
     _run(scene())
 
 
+def test_a_lease_is_valid_from_the_election_to_the_deadline(
+    server: OneLease, clock: ManualClock
+) -> None:
+    """Also who has not come to look yet, because it slept, sees that it is not any more."""
+
+    async def scene() -> None:
+        lease, other = _lease(server, clock, "a"), _lease(server, clock, "b")
+        assert not lease.valid
+        await lease.acquire()
+        clock.advance(9.9)
+        assert (lease.valid, other.valid) == (True, False)
+        clock.advance(0.2)
+        assert not lease.valid
+
+        server.kept = None
+        await other.acquire()
+        assert (lease.valid, other.valid) == (False, True)
+        await other.release()
+        assert not other.valid
+
+    _run(scene())
+
+
 def test_whoever_waits_survives_a_server_that_is_away(server: OneLease, clock: ManualClock) -> None:
     async def scene() -> None:
         server.away = True
