@@ -27,6 +27,7 @@ POOL: Final[Mapping[str, Any]] = {
     "target_drain_seconds": "5",
     "idle_seconds": "1",
     "scale_down_stabilization_seconds": "1",
+    "step_seconds": "1",
 }
 
 
