@@ -168,8 +168,8 @@ def operator_in(
         **variables,
     }
     arguments = ["--own-namespace", namespace]
-    for each in served:
-        arguments += ["--namespace", each]
+    for one in served:
+        arguments += ["--namespace", one]
     made = [
         OperatorProcess(home, environment, tuple(arguments), f"operator-{number}")
         for number in range(replicas)
