@@ -165,7 +165,7 @@ class Operator:
             events=self._events,
             serves=place.serves,
         )
-        self._router = Router(self.cache, self.queue, observer)
+        self._router = Router(self.cache, self.queue, observer, own.resync_seconds)
         pulses = PulseLoop(
             catalogue=self.catalogue,
             cache=self.cache,

@@ -7,8 +7,8 @@ dropped where the API server does not want them now.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
-import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -76,7 +76,8 @@ class Events:
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.kind,
             "metadata": {
-                "name": f"{name[:200]}.{uuid.uuid4().hex[:16]}",
+                # By time: kubectl shows them in the order of their names.
+                "name": f"{name[:200]}.{time.time_ns():016x}{secrets.token_hex(2)}",
                 "namespace": namespace or "default",
             },
             "eventTime": datetime.now(UTC).isoformat(timespec="microseconds")[:26] + "Z",

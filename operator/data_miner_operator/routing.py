@@ -30,6 +30,8 @@ class Router:
     cache: Cache
     queue: KeyedQueue[Key]
     observer: Observer
+    resync_seconds: float = 60.0
+    """Between two calls of `some`."""
     _pools_touched: bool = False
     _gist: Hashable = None
     _round: int = 0
@@ -62,7 +64,8 @@ class Router:
         self._pools_touched = True  # also time alone changes how pods fare
         for key, found in self.cache.all(PROJECTS).items():
             if not _ready(found) or hash(key) % SLICES == self._round % SLICES:
-                self.queue.add_after(key, random.uniform(0, 20))  # noqa: S311 - spreads the load
+                wait = random.uniform(0, self.resync_seconds / 3)  # noqa: S311 - spreads the load
+                self.queue.add_after(key, wait)
 
     async def watch_pools(self, concerned: Callable[[], frozenset[Key]]) -> None:
         """Add the projects with work left when what they say of the pools may have changed."""

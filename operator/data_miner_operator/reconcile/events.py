@@ -46,8 +46,8 @@ def transitions(
     """
     found = [*_actions(performed)]
     if wanted is not None:
-        found += _conditions(before or {}, wanted)
         found += _dataset(before or {}, wanted)
+        found += _conditions(before or {}, wanted)
     return tuple(found)
 
 

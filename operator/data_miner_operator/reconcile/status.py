@@ -261,11 +261,13 @@ def _observed(before: Mapping[str, Any], now: _Known) -> int | None:
 
 
 def _phase(now: _Known) -> str:
+    # Who waits for something that comes by itself shall not look like who must be helped.
+    waiting = PhaseName.PENDING if now.refused is None else PhaseName.STALLED
     if now.progress is None:
-        return (PhaseName.SUSPENDED if now.asked.suspend else PhaseName.PENDING).value
+        return (PhaseName.SUSPENDED if now.asked.suspend else waiting).value
     name = now.progress.phase.name
     if name is PhaseName.COMPLETE and not now.applied:
-        return PhaseName.PENDING.value
+        return waiting.value
     return name.value
 
 

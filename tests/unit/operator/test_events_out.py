@@ -57,6 +57,19 @@ def test_an_event_names_the_object_and_who_says_so() -> None:
     assert body["eventTime"].endswith("Z")
 
 
+def test_names_come_in_the_order_of_what_happened() -> None:
+    """kubectl lists Events of this kind by name: `describe` shall tell a story."""
+
+    def act(events: Events, _: Posted) -> None:
+        for number in range(20):
+            _post(events, str(number))
+
+    bodies = sorted(_scene(act).bodies, key=lambda body: str(body["metadata"]["name"]))
+
+    assert [body["note"] for body in bodies] == [str(number) for number in range(20)]
+    assert all(body["metadata"]["name"].startswith("demo.") for body in bodies)
+
+
 def test_one_object_gets_twenty_five_at_once_and_then_one_in_five_minutes() -> None:
     clock = ManualClock()
 

@@ -118,6 +118,12 @@ def test_what_is_no_transition_is_not_told(before: Seen | None, after: Seen) -> 
     assert told(before, after) == []
 
 
+def test_a_version_is_told_before_the_end_that_came_with_it() -> None:
+    """In the order in which it happened."""
+    end = applied(seen(), DONE, dataset=a_dataset(1))
+    assert [reason for reason, _ in told(WORK, end)] == ["DatasetPublished", "Completed"]
+
+
 def test_a_refusal_is_told_in_its_own_word_alone() -> None:
     """Stalled is for what is applied and gets no further."""
     assert [reason for reason, _ in told(WORK, INVALID)] == ["SpecInvalid"]

@@ -168,7 +168,7 @@ def test_what_somebody_must_mend_is_said_and_decided(
     assert "Reconciling" not in found
     assert message(status, "Stalled") == message(status, "Ready") == message(status, condition)
     assert status["observedGeneration"] == 1
-    assert (status["phase"], status["reason"]) == ("Pending", reason)
+    assert (status["phase"], status["reason"]) == ("Stalled", reason)
     assert not {"projectId", "images", "stages", "progress"} & set(status)
 
 
