@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from data_miner_operator.facts import PoolFact
+from data_miner_operator.reconcile.wording import many
 from data_miner_operator.scaling.annotations import Autoscaler, PoolSpec
 from data_miner_operator.scaling.demand import Demand
 
@@ -307,9 +308,10 @@ def _enough(spec: PoolSpec, fact: PoolFact, demand: Demand, want: int) -> Verdic
 
 
 def _work(spec: PoolSpec, demand: Demand) -> str:
+    tasks = many(demand.runnable, "task", "tasks")
     return (
-        f"{demand.runnable} tasks, {demand.backlog_seconds:.0f} s of work, call for"
-        f" {math.ceil(_need(spec, demand))} with {spec.slots} at a time"
+        f"{tasks}, {demand.backlog_seconds:.0f} s of work, for"
+        f" {many(math.ceil(_need(spec, demand)), 'pod', 'pods')} with {spec.slots} at a time"
     )
 
 
