@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -20,6 +21,8 @@ FIRST_SEED = int(os.environ.get("DATA_MINER_TEST_SEED") or 1)
 ROUNDS = int(os.environ.get("DATA_MINER_TEST_ROUNDS") or 2)
 LOG = os.environ.get("DATA_MINER_TEST_LOG", "")
 """`make soak` sets them: more rounds, and a file for a line of each."""
+ABSENCE_SECONDS = float(os.environ.get("DATA_MINER_TEST_ABSENCE") or 0)
+"""So long no operator is there, at least."""
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +83,7 @@ def test_workers_finish_what_is_there_while_no_operator_is(
         )
         leader.freeze()
         assert other.terminate() == 0
+        went = time.monotonic()
 
         eventually(
             lambda: bool(installation.digest()) and not installation.rows("SELECT 1 FROM tasks"),
@@ -87,9 +91,17 @@ def test_workers_finish_what_is_there_while_no_operator_is(
             what="the workers have made the dataset",
         )
         assert installation.digest() == expected_digest
+        time.sleep(max(0.0, ABSENCE_SECONDS - (time.monotonic() - went)))
+        back = time.monotonic()
         other.start()
         done = installation.complete(seconds=60)
+        took = time.monotonic() - back
+        sys.stdout.write(f"away for {back - went:.0f} s, Complete {took:.1f} s after a start\n")
         leader.thaw()
+        eventually(
+            lambda: leader.ended == 1 or leader.probe("/readyz") == (200, "standby"),
+            what="the frozen one has seen that another leads",
+        )
 
         assert done["status"]["dataset"]["digest"] == expected_digest
         assert done["status"]["progress"] == 100
