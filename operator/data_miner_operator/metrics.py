@@ -141,6 +141,7 @@ SCALE_BLOCKED = _gauge(
 SCALE_EVENTS = _counter(
     "dataminer_scale_events", "Changes of a pool's size.", "direction", "reason"
 )
+SCALE_STEPS = _counter("dataminer_scale_steps", "Times that the size of all pools was decided on.")
 SCALE_STOPPED_BUSY = _gauge(
     "dataminer_scale_stopped_busy",
     "Workers stopped with work in hand, for their time to finish was over; since the start.",
@@ -221,6 +222,7 @@ def tell_scaling(report: ScalingReport, before: ScalingReport | None) -> None:
         new = number - known.get((direction, cause), 0)
         SCALE_EVENTS.labels(str(direction), str(cause)).inc(max(0, new))
     SCALE_STOPPED_BUSY.set(report.stopped_busy)
+    SCALE_STEPS.inc()
 
 
 def forget_office() -> None:

@@ -15,6 +15,7 @@ from data_miner.catalog.pulse import Depth, Pulse
 from data_miner.pipeline import NAMES
 from data_miner_operator.scaling.annotations import Autoscaler
 from data_miner_operator.scaling.pools import Pool, PoolKey
+from data_miner_operator.scaling.victims import pod_names
 
 USUAL_SECONDS: Final[Mapping[str, float]] = {
     "discover": 20,
@@ -199,7 +200,7 @@ def _demand(
     free = _sum(share.tasks, seconds)
     slow = _sum(share.throttled, seconds)
     throttled_tasks = sum(share.throttled.values())
-    hosts = {pod.name for pod in pool.pods}
+    pods = {pod.name for pod in pool.pods}
     return Demand(
         at=at,
         lasts_seconds=STALE_SECONDS + STALE_LOOKS * pulse.took_seconds,
@@ -212,7 +213,7 @@ def _demand(
         held=sum(
             worker.held
             for worker in pulse.workers
-            if worker.pool == spec.pool and worker.host in hosts
+            if worker.pool == spec.pool and pods & pod_names(worker)
         ),
     )
 

@@ -35,7 +35,7 @@ class PodFact:
     """A pod of a pool that is not being deleted."""
 
     name: str
-    """Also the host name under which its worker registers."""
+    """Also the id or the host name under which its worker registers."""
     assigned: bool
     """A node was found for it."""
     running: bool

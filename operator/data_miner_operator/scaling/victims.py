@@ -45,14 +45,22 @@ class Member:
         return all(worker.drain for worker in self.workers)
 
 
+def pod_names(worker: WorkerFact) -> set[str]:
+    """What the pod may be called that the worker runs in. Its id is the pod's name where the chart
+    starts it; the host's name is too, unless it is too long or the pod has its node's network.
+    """
+    return {worker.worker_id, worker.host}
+
+
 def members(pool: str, pods: Iterable[PodFact], workers: Iterable[WorkerFact]) -> list[Member]:
     """The pods with their workers, by name. Workers of pods that are gone are left out."""
-    by_host: dict[str, list[WorkerFact]] = {}
+    inside: dict[str, list[WorkerFact]] = {}
     for worker in sorted(workers, key=lambda w: w.worker_id):
         if worker.pool == pool:
-            by_host.setdefault(worker.host, []).append(worker)
+            for name in pod_names(worker):
+                inside.setdefault(name, []).append(worker)
     return [
-        Member(pod, tuple(by_host.get(pod.name, ())))
+        Member(pod, tuple(inside.get(pod.name, ())))
         for pod in sorted(pods, key=lambda pod: pod.name)
     ]
 

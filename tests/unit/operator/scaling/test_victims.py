@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from data_miner.catalog.pulse import WorkerFact
 from data_miner_operator.scaling.victims import (
@@ -105,3 +106,11 @@ def test_the_replica_set_takes_pods_without_a_node_then_unready_ones_then_the_ch
     )  # fmt: skip
 
     assert names(sorted(everyone, key=order)) == ["pending", "unready", "cheap", "dear"]
+
+
+def test_a_worker_is_in_the_pod_that_its_id_or_its_host_names() -> None:
+    by_id = replace(worker("node-7", 1), worker_id="a")
+    (a, b) = team(pod("a"), by_id, pod("b"), worker("b", 2), worker("node-7", 1))
+
+    assert (a.workers, a.held) == ((by_id,), 1)
+    assert (b.held, len(b.workers)) == (2, 1)
