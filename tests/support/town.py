@@ -100,11 +100,9 @@ class Town:
         given = [] if verb == "explain" else [namespace]
         return self.cluster.kubectl(verb, *given, *rest, stdin=stdin, seconds=200)
 
-    def kubectl_apply(self, *projects: Mapping[str, Any]) -> dict[str, str]:
-        """`kubectl apply`: "created", "configured" or "unchanged", by name."""
-        said = self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(projects))
-        words = [line.split() for line in said.splitlines()]
-        return {thing.partition("/")[2]: word for thing, word in words}
+    def kubectl_apply(self, *projects: Mapping[str, Any]) -> None:
+        """`kubectl apply -f`, as people do it."""
+        self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(projects))
 
     def restart(self) -> None:
         """SIGTERM to the operator, and a new life; returns when that leads."""
@@ -122,10 +120,11 @@ class Town:
                 for series in ("workqueue_depth", "workqueue_unfinished_work_seconds")
             )
 
-        eventually(idle, what="the operator to rest")
+        eventually(idle, seconds=90, what="the operator to rest")
         since = operator.metric("dataminer_last_resync")
         eventually(
             lambda: operator.metric("dataminer_last_resync") > since and idle(),
+            seconds=90,
             what="the operator to rest after another look at everything",
         )
 
@@ -159,7 +158,7 @@ class Town:
         """Return when a project's row stands for no object any more, and nobody works on it."""
         eventually(
             lambda: self.row(name, "owner_uid") is None and self.row(name, "suspended"),
-            seconds=60,
+            seconds=120,
             what=f"{name} to be let go",
         )
 
@@ -229,7 +228,9 @@ class Town:
             told = iter(self.events(name))
             return all(reason in told for reason in reasons)
 
-        eventually(all_there, what=f"{name}: Events {', '.join(reasons)}; {self.events(name)}")
+        eventually(
+            all_there, seconds=60, what=f"{name}: Events {', '.join(reasons)}; {self.events(name)}"
+        )
 
 
 @contextlib.contextmanager
