@@ -31,12 +31,12 @@ test: check ## check, then PostgreSQL, media, models, workers and a Kubernetes c
 	$(PY) -m coverage run -m pytest -q tests/unit/operator/reconcile tests/unit/operator/scaling \
 		-k "not simulation and not document and not properties"
 	$(PY) -m coverage report --skip-covered
-	$(PY) -m pytest -n 2 tests/models tests/integration tests/cluster $(wildcard tests/e2e)
+	$(PY) -m pytest -n 2 --dist loadfile tests/models tests/integration tests/cluster $(wildcard tests/e2e)
 
 test-cluster: setup ## the cluster tests alone; KUBECONFIG=... runs them on that cluster
 	@scripts/controlplane >/dev/null
 	@$(if $(KUBECONFIG),echo "on the cluster of $(KUBECONFIG)",:)
-	$(if $(KUBECONFIG),KUBECONFIG="$(KUBECONFIG)" DATA_MINER_TEST_CLUSTER=1) $(PY) -m pytest -n 2 tests/cluster
+	$(if $(KUBECONFIG),KUBECONFIG="$(KUBECONFIG)" DATA_MINER_TEST_CLUSTER=1) $(PY) -m pytest -n 2 --dist loadfile tests/cluster
 
 soak: setup ## kill everything in N runs of the demo (N=20 SEED=1); a line for each in out/soak.log
 	@scripts/controlplane >/dev/null
