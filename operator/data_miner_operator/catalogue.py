@@ -81,10 +81,6 @@ class Catalogue:
         self.epoch = await self._run(lambda: self._transaction(take))
         return self.epoch
 
-    async def row(self, key: Key) -> Row | None:
-        """The row of a (namespace, name), deleted or not."""
-        return await self._run(lambda: self._transaction(lambda conn: owned.find_row(conn, *key)))
-
     async def rows(self) -> Sequence[Row]:
         """Rows that stand for an object of this installation."""
         installation = self.installation
@@ -92,12 +88,16 @@ class Catalogue:
             lambda: self._transaction(lambda conn: owned.rows_of(conn, installation))
         )
 
-    async def progress(self, project_id: int) -> Progress:
-        """How a project stands, as of one moment. Raises NotFoundError."""
+    async def standing(self, key: Key) -> tuple[Row | None, Progress | None]:
+        """The row of a (namespace, name), deleted or not, and how its project stands, as of one
+        moment; no progress of a deleted one."""
 
-        def ask() -> Progress:
+        def ask() -> tuple[Row | None, Progress | None]:
             with snapshot(self.engine) as conn:
-                return progress.progress(conn, project_id)
+                row = owned.find_row(conn, *key)
+                if row is None or row.deleted:
+                    return row, None
+                return row, progress.progress(conn, row.project_id)
 
         return await self._run(ask)
 

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from data_miner.catalog.owned import Row
 from data_miner.catalog.progress import Progress
-from data_miner.errors import NotFoundError
 from data_miner_operator import labels, metrics
 from data_miner_operator.api import CRON_JOBS, DEPLOYMENTS, JOBS, PODS, PROJECTS, Api
 from data_miner_operator.cache import Cache
@@ -120,12 +119,7 @@ class Observer:
         if self.catalogue.epoch is None or self.clock() < self._away_until:
             return None, None, self._away
         try:
-            row = await self.catalogue.row(key)
-            if row is None or row.deleted:
-                return row, None, ""
-            return row, await self.catalogue.progress(row.project_id), ""
-        except NotFoundError:
-            return None, None, ""  # purged between the two questions
+            return *await self.catalogue.standing(key), ""
         except AwayError as error:
             self.database_away(str(error))
             return None, None, str(error)

@@ -19,7 +19,6 @@ from data_miner.catalog import events, owned, workers
 from data_miner.catalog.leadership import FencedError
 from data_miner.db.engine import engine_for
 from data_miner.db.migrate import downgrade, upgrade
-from data_miner.errors import NotFoundError
 from data_miner.postgres import Server
 from data_miner.settings import Settings
 from data_miner.spec.project import MiningProject
@@ -65,14 +64,15 @@ def test_a_projects_whole_life(world: World) -> None:
     """Applied, looked at, stopped, released, taken up again, forgotten."""
 
     async def life(catalogue: Catalogue) -> None:
-        assert await catalogue.row(("default", "balls")) is None
+        assert await catalogue.standing(("default", "balls")) == (None, None)
         assert await catalogue.take_office("pod-a") == 1
         p = await _apply(catalogue)
-        row = await catalogue.row(("default", "balls"))
+        row, progress = await catalogue.standing(("default", "balls"))
         assert row is not None
+        assert progress is not None
+        assert progress.project_id == p
         assert (row.owner_installation, row.owner_uid) == ("cluster", "u")
         assert [r.project_id for r in await catalogue.rows()] == [p]
-        assert (await catalogue.progress(p)).project_id == p
         assert (await catalogue.pulse()).keys == {p: ("default", "balls")}
         assert await catalogue.suspend(p)
         assert await catalogue.release(p)
@@ -80,11 +80,10 @@ def test_a_projects_whole_life(world: World) -> None:
         assert await _apply(catalogue, uid="v") == p
         assert await catalogue.retry(p, "token") == 0
         await catalogue.forget(p)
-        row = await catalogue.row(("default", "balls"))
+        row, progress = await catalogue.standing(("default", "balls"))
         assert row is not None
         assert row.deleted
-        with pytest.raises(NotFoundError):
-            await catalogue.progress(p + 1)
+        assert progress is None
 
     _play(_url(world), life)
 
@@ -131,7 +130,7 @@ def test_every_write_is_fenced(world: World) -> None:
         assert world.rows("SELECT xmin::text, ctid::text FROM projects") == before
         drained = world.rows("SELECT worker_id FROM workers WHERE drain")
         assert drained == [("w2",)]
-        assert (await catalogue.row(("default", "balls"))) is not None
+        assert (await catalogue.standing(("default", "balls")))[0] is not None
 
     _play(_url(world), replaced)
 
@@ -149,7 +148,7 @@ def test_a_database_that_is_away_is_one_line_without_a_password() -> None:
     async def ask(catalogue: Catalogue) -> list[str]:
         said = []
         for act in (
-            lambda: catalogue.row(("default", "balls")),
+            lambda: catalogue.standing(("default", "balls")),
             catalogue.pulse,
             lambda: catalogue.take_office("pod-a"),
         ):

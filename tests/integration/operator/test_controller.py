@@ -186,7 +186,7 @@ def test_a_project_is_applied_and_a_second_pass_writes_nothing(
         scene.api.put()
         scene.see()
         await scene.settle()
-        row = await scene.catalogue.row(KEY)
+        row = (await scene.catalogue.standing(KEY))[0]
         assert row is not None
         assert row.owner_uid == "u1"
         assert condition_of(scene.api.kept[KEY], "Ready")["status"] == "True"
@@ -221,7 +221,7 @@ def test_what_a_cache_has_lost_is_not_taken_for_deleted(migrated_url: str, tmp_p
         await scene.settle()
         scene.cache.replace(PROJECTS, None, [], scene.cache.mark())
         await scene.settle()
-        row = await scene.catalogue.row(KEY)
+        row = (await scene.catalogue.standing(KEY))[0]
         assert row is not None
         assert not row.deleted
 
@@ -237,7 +237,7 @@ def test_an_object_that_is_gone_takes_its_project_along_as_its_policy_says(
         await scene.settle()
         scene.cache.remove(PROJECTS, scene.api.kept.pop(KEY))
         await scene.settle()
-        row = await scene.catalogue.row(KEY)
+        row = (await scene.catalogue.standing(KEY))[0]
         assert row is None or row.deleted
 
     _play(migrated_url, tmp_path, act)
@@ -254,11 +254,11 @@ def test_a_cache_that_lags_behind_the_row_costs_no_data(migrated_url: str, tmp_p
     async def next_leader(scene: Scene) -> None:
         scene.cache.put(PROJECTS, scene.api.put(uid="u1", deletionPolicy="Delete"))
         scene.api.put(uid="u2", deletionPolicy="Delete")
-        before = await scene.catalogue.row(KEY)
+        before = (await scene.catalogue.standing(KEY))[0]
         await scene.settle()
         assert before is not None
         assert (before.owner_uid, before.deleted) == ("u2", False)
-        assert before == await scene.catalogue.row(KEY)
+        assert before == (await scene.catalogue.standing(KEY))[0]
 
     _play(migrated_url, tmp_path, leader)
     _play(migrated_url, tmp_path, next_leader)
@@ -290,7 +290,7 @@ def test_a_namespace_that_is_not_served_is_none_of_its_business(
         scene.controller.serves = lambda namespace: False
         scene.cache.remove(PROJECTS, scene.api.kept.pop(KEY))
         assert await scene.controller.reconcile(KEY) is None
-        row = await scene.catalogue.row(KEY)
+        row = (await scene.catalogue.standing(KEY))[0]
         assert row is not None
         assert row.owner_uid == "u1"
 
@@ -314,7 +314,7 @@ def test_an_object_made_anew_while_a_pass_runs_gets_no_status_of_the_old_one(
         scene.api.before_write = lambda: None
         scene.see()
         await scene.settle()
-        row = await scene.catalogue.row(KEY)
+        row = (await scene.catalogue.standing(KEY))[0]
         assert row is not None
         assert row.owner_uid == "u2"
 
@@ -331,7 +331,7 @@ def test_a_fenced_leader_stops_at_once(migrated_url: str, tmp_path: Path) -> Non
         scene.queue.add(KEY)
         with pytest.raises(FencedError, match="another leads"):
             await scene.controller.work()
-        assert await scene.catalogue.row(KEY) is None
+        assert (await scene.catalogue.standing(KEY))[0] is None
         assert scene.api.writes == 0
 
     _play(migrated_url, tmp_path, act)
@@ -348,7 +348,7 @@ def test_without_office_the_database_is_away_and_nothing_is_written_there(
             await scene.controller.reconcile(KEY)
         found = condition_of(scene.api.kept[KEY], "DatabaseReachable")
         assert found["status"] == "False"
-        assert await scene.catalogue.row(KEY) is None
+        assert (await scene.catalogue.standing(KEY))[0] is None
 
     _play(migrated_url, tmp_path, act)
 
