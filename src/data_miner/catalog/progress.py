@@ -68,8 +68,10 @@ class Progress:
 def progress(conn: Connection, project_id: int) -> Progress:
     """Everything that `status` shows. Raises NotFoundError for an id that no project has.
 
-    Several queries: call it within a `snapshot`, or it may judge a state that never was.
+    Several queries: call it within a `snapshot`, or it may judge a state that never was. What it
+    costs depends on the project, not on how long the queue is.
     """
+    conn.execute(_BY_INDEX)
     row = conn.execute(_PROJECT, {"project_id": project_id}).one_or_none()
     if row is None:
         raise NotFoundError(f"there is no project with id {project_id}")
@@ -107,6 +109,12 @@ def phase(conn: Connection, project_id: int) -> Phase:
     return judge(_counts(row, {s.stage: s for s in stages}, members))
 
 
+# How many videos a project has is more than the planner knows: it takes a small one for a big one,
+# and reads the results and tasks of all projects into a hash table for it.
+_BY_INDEX = text("""
+    SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)
+""")
+
 _PROJECT = text("""
     SELECT p.namespace, p.name, p.generation, p.suspended, p.target_images,
            p.deleted_at IS NOT NULL AS deleted,
@@ -117,8 +125,10 @@ _PROJECT = text("""
             JOIN datasets d ON d.recipe_id = s.recipe_id AND d.wave_id = w.wave_id
             WHERE w.project_id = p.project_id AND w.epoch = p.wave_epoch
             ORDER BY w.n DESC, d.version DESC LIMIT 1) AS images_exported,
-           (SELECT extract(epoch FROM min(t.run_at) - dataminer_now()) FROM tasks t
-            WHERE t.project_id = p.project_id AND t.state = 'waiting') AS retry_seconds
+           -- As a filter: as a condition it would search all that waits, of any project, in order.
+           (SELECT extract(epoch FROM min(t.run_at) FILTER (WHERE t.state = 'waiting')
+                                      - dataminer_now())
+            FROM tasks t WHERE t.project_id = p.project_id) AS retry_seconds
     FROM projects p WHERE p.project_id = :project_id
 """)
 
