@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +19,22 @@ from data_miner_models.cards import Graph, ModelCard, ModelFile, Tensor, load_ca
 from data_miner_models.errors import ModelError
 from data_miner_models.image_encoder import ImageEncoder, plan_batches
 from data_miner_models.runtime import open_session
+
+
+def test_nobody_is_told_of_a_run(tmp_path: Path) -> None:
+    """ONNX Runtime neither phones home nor leaves anything in the home folder."""
+    code = """if True:
+        from data_miner_models.cards import load_card
+        from data_miner_models.runtime import open_session
+        open_session(load_card("tiny-siglip", []), "image", provider="cpu")
+    """
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("ORT_")}
+    subprocess.run(
+        [sys.executable, "-c", code],
+        env={**environment, "HOME": str(tmp_path), "XDG_CACHE_HOME": ""},
+        check=True,
+    )
+    assert list(tmp_path.rglob("*")) == []
 
 
 def with_output(card: ModelCard, tensor: Tensor) -> ModelCard:
