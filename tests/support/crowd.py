@@ -91,7 +91,9 @@ class Crowd:
         """
         per_project = tasks // self.active
         for statement in _HISTORY:
-            self.installation.rows(statement, few=VIDEOS, many=per_project)
+            # Nobody needs a million rows checked of which each is known to be right.
+            unchecked = f"SET LOCAL session_replication_role = replica; {statement}"
+            self.installation.rows(unchecked, few=VIDEOS, many=per_project)
         with self.installation.engine.connect().execution_options(
             isolation_level="AUTOCOMMIT"
         ) as conn:

@@ -48,13 +48,16 @@ _FAILURES = query("""
 
 _SKIPPED = query("""
     WITH {MINE},
-    reasons AS (
-        SELECT m.stage, m.subject, r.reason
-        FROM mine m JOIN results r USING (recipe_id, subject) WHERE r.outcome = 'skipped'
-        UNION ALL
-        SELECT m.stage, m.subject, 'Partial: ' || (r.facts ->> 'partial')
+    -- First ours, then the few of them: asked for both, PostgreSQL looks for the few in all.
+    ended AS MATERIALIZED (
+        SELECT m.stage, m.subject, r.outcome, r.reason, r.facts ->> 'partial' AS partial
         FROM mine m JOIN results r USING (recipe_id, subject)
-        WHERE m.stage = 'extract' AND r.facts ->> 'partial' IS NOT NULL
+    ),
+    reasons AS (
+        SELECT stage, subject, reason FROM ended WHERE outcome = 'skipped'
+        UNION ALL
+        SELECT stage, subject, 'Partial: ' || partial
+        FROM ended WHERE stage = 'extract' AND partial IS NOT NULL
         UNION ALL
         SELECT 'select', pv.video_id, pv.skip_reason
         FROM own JOIN project_sources s

@@ -110,9 +110,10 @@ def phase(conn: Connection, project_id: int) -> Phase:
 
 
 # How many videos a project has is more than the planner knows: it takes a small one for a big one,
-# and reads the results and tasks of all projects into a hash table for it.
+# and reads the results and tasks of all projects for it.
 _BY_INDEX = text("""
-    SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)
+    SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+           set_config('enable_seqscan', 'off', true)
 """)
 
 _PROJECT = text("""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from data_miner.catalog.progress import phase, progress
 from data_miner.db.engine import engine_for
@@ -256,3 +256,41 @@ def test_a_project_that_ends_while_it_is_looked_at_is_never_stalled(world: World
 
     assert (str(seen.name), seen.reason) == ("Exporting", "WritingDataset")
     assert (str(after.name), after.reason) == ("Complete", "AllDone")
+
+
+def test_what_a_look_reads_depends_on_the_project_and_not_on_the_queue(world: World) -> None:
+    """Beside twenty thousand tasks that wait and as many results, a small project reads a few
+    rows; so the thousandth project of an installation is looked at as fast as the first."""
+    world.find("a", "b")
+    p = world.apply(project()).project_id
+    world.work()
+    with world.begin() as conn:
+        for statement in CROWD:
+            conn.execute(text(statement))
+
+    with world.begin() as conn:
+        assert progress(conn, p).phase.name == "Complete"
+        read = conn.scalar(
+            text(
+                "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))"
+                " FROM pg_stat_xact_user_tables WHERE relname IN ('tasks', 'results')"
+            )
+        )
+    assert read < 2_000
+
+
+CROWD = (
+    "INSERT INTO projects (name, spec) SELECT 'crowd' || i, '{}' FROM generate_series(0, 99) i",
+    """INSERT INTO tasks (stage, recipe_id, subject, project_id, state, run_at, error_class)
+       SELECT r.stage, r.recipe_id, 'w' || i, p.project_id, 'waiting', now() + interval '1 h',
+              'throttled'
+       FROM recipes r, projects p, generate_series(1, 20000) i
+       WHERE r.stage = 'download' AND p.name = 'crowd' || i % 100""",
+    """INSERT INTO results (recipe_id, subject, stage, project_id, outcome)
+       SELECT r.recipe_id, 'r' || i, r.stage, p.project_id, 'done'
+       FROM recipes r, projects p, generate_series(1, 20000) i
+       WHERE r.stage = 'download' AND p.name = 'crowd' || i % 100""",
+    "ANALYZE tasks",
+    "ANALYZE results",
+)
+"""Work of others with the same recipe."""
