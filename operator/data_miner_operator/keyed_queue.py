@@ -34,6 +34,9 @@ class KeyedQueue(Generic[K]):
         self._backoff = backoff or Backoff()
         self._clock = clock
         self._ready: deque[K] = deque()
+        self._soon: deque[K] = deque()
+        """As `_ready`, of keys in `_urgent`: they go first."""
+        self._urgent: set[K] = set()
         self._waiting: dict[K, float] = {}
         """Keys that are to be processed, and since when: those in `_ready` and those that must
         wait until somebody has put them down."""
@@ -67,11 +70,13 @@ class KeyedQueue(Generic[K]):
         now = self._clock()
         return [now - since for since in list(self._held.values())]
 
-    def add(self, key: K) -> None:
-        """Have it processed as soon as possible."""
+    def add(self, key: K, *, urgent: bool = False) -> None:
+        """Have it processed as soon as possible; an urgent one before all that are not."""
         if self._closed:
             return
         self._due.pop(key, None)
+        if urgent:
+            self._hurry(key)
         if key in self._waiting:
             return
         self._adds.inc()
@@ -98,9 +103,11 @@ class KeyedQueue(Generic[K]):
     def try_get(self) -> K | None:
         """A key to process, or None when there is none now. Put it down with `done`."""
         self._ripen()
-        if not self._ready or self._closed:
+        first = self._soon or self._ready
+        if not first or self._closed:
             return None
-        key = self._ready.popleft()
+        key = first.popleft()
+        self._urgent.discard(key)
         now = self._clock()
         self._queued.observe(max(0.0, now - self._waiting.pop(key)))
         self._held[key] = now
@@ -150,8 +157,14 @@ class KeyedQueue(Generic[K]):
             self._timer.cancel()
         self._wake(len(self._takers))
 
+    def _hurry(self, key: K) -> None:
+        if key not in self._urgent and key in self._waiting and key not in self._held:
+            self._ready.remove(key)
+            self._soon.append(key)
+        self._urgent.add(key)
+
     def _offer(self, key: K) -> None:
-        self._ready.append(key)
+        (self._soon if key in self._urgent else self._ready).append(key)
         self._wake(1)
 
     def _wake(self, number: int) -> None:

@@ -46,7 +46,8 @@ class Router:
     def changed(self, resource: Resource, key: Key) -> None:
         """The cache has news of an object."""
         if resource == PROJECTS:
-            self.queue.add(key)
+            # Somebody waits for it, which nobody does for counts.
+            self.queue.add(key, urgent=True)
         elif resource in (DEPLOYMENTS, PODS):
             self._pools_touched = True
         elif resource == JOBS:

@@ -35,6 +35,29 @@ def test_a_key_that_waits_is_there_once(queue: KeyedQueue[str]) -> None:
     assert (queue.try_get(), queue.try_get()) == ("a", None)
 
 
+def test_urgent_keys_go_first_in_their_own_order(queue: KeyedQueue[str]) -> None:
+    for key in "abc":
+        queue.add(key)
+    queue.add("x", urgent=True)
+    queue.add("b", urgent=True)
+    queue.add("b", urgent=True)
+    queue.add("x")
+
+    assert [queue.try_get() for _ in range(5)] == ["x", "b", "a", "c", None]
+
+
+def test_a_key_that_becomes_urgent_in_hand_goes_first_once_it_is_put_down(
+    queue: KeyedQueue[str],
+) -> None:
+    queue.add("a")
+    assert queue.try_get() == "a"
+    queue.add("b")
+    queue.add("a", urgent=True)
+    queue.done("a")
+
+    assert [queue.try_get() for _ in range(3)] == ["a", "b", None]
+
+
 def test_a_key_in_hand_is_not_handed_out_again_until_it_is_put_down(
     queue: KeyedQueue[str],
 ) -> None:
@@ -170,10 +193,10 @@ class QueueMachine(RuleBasedStateMachine):
                 del self.due[key]
                 self.wanted.add(key)
 
-    @rule(key=KEYS)
-    def add(self, key: str) -> None:
+    @rule(key=KEYS, urgent=st.booleans())
+    def add(self, key: str, urgent: bool) -> None:
         self._ripen()
-        self.queue.add(key)
+        self.queue.add(key, urgent=urgent)
         self.wanted.add(key)
         self.due.pop(key, None)
 
