@@ -100,8 +100,11 @@ def measure(crowd: Crowd, tasks: int) -> None:
 
 def main() -> None:
     projects, tasks = (int(text) for text in (sys.argv[1:] or ("1000", "1000000")))
-    home = Path(tempfile.mkdtemp(prefix="dm-scale-"))
-    with control_plane_in(home / "plane") as plane:
+    with (
+        tempfile.TemporaryDirectory(prefix="dm-scale-") as folder,
+        control_plane_in(Path(folder) / "plane") as plane,
+    ):
+        home = Path(folder)
         api = KubeClient(access_of(plane.kubeconfig))
         install_crds(Cluster(api, plane.kubectl, "default"))
         with (
