@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -36,6 +37,20 @@ CODECS = {
 }
 
 
+@contextmanager
+def ordinary_priority() -> Iterator[None]:
+    """Run as root, SVT-AV1 makes whoever calls it a real-time process, and its children after it:
+    one that never waits then stops the machine. After the block it is as before."""
+    if not hasattr(os, "sched_getscheduler"):  # not Linux
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
+
+
 def encode(
     frames: Iterable[Frame],
     codec: str,
@@ -51,7 +66,8 @@ def encode(
     # Without bitexact, Matroska and WebM carry a random identifier.
     flags = {"fflags": "+bitexact"}
     destination = str(target) if isinstance(target, Path) else target
-    with av.open(destination, "w", format=chosen.container, options=flags) as container:
+    opened = av.open(destination, "w", format=chosen.container, options=flags)
+    with ordinary_priority(), opened as container:
         stream = None
         for index, frame in enumerate(frames):
             if stream is None:

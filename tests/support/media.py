@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import struct
 import wave
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -67,6 +69,20 @@ def still(index: int, width: int, height: int) -> Rgb:
     return np.repeat(np.repeat(row[None, :, None], height, 0), 3, 2)
 
 
+@contextmanager
+def ordinary_priority() -> Iterator[None]:
+    """Run as root, SVT-AV1 makes whoever calls it a real-time process, and its children after it:
+    one that never waits then stops the machine. After the block it is as before."""
+    if not hasattr(os, "sched_getscheduler"):  # not Linux
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
+
+
 def clip(
     path: Path,
     kind: Kind = H264,
@@ -88,7 +104,8 @@ def clip(
     path = path.with_suffix(f".{kind.suffix}")
     width, height = size
     muxer = {"live": "1"} if live and kind.suffix == "webm" else {}
-    with av.open(str(path), "w", format=kind.container, options=muxer) as container:
+    opened = av.open(str(path), "w", format=kind.container, options=muxer)
+    with ordinary_priority(), opened as container:
         stream: Any = container.add_stream(
             kind.codec, rate=rate, options={**kind.options, **(options or {})}
         )

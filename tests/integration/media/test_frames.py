@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -227,3 +228,12 @@ def test_unknown_kinds_of_image_are_refused() -> None:
     """Neither JPEG nor PNG."""
     with pytest.raises(ValueError, match="JPEG or PNG"):
         media.encode_image(np.zeros((4, 4, 3), np.uint8), "WEBP", 90)
+
+
+def test_making_a_clip_leaves_the_process_at_its_priority(tmp_path: Path) -> None:
+    """An encoder that asks for real time must not have it for the tests after this one."""
+    before = os.sched_getscheduler(0)
+
+    clip(tmp_path / "clip", AV1)
+
+    assert os.sched_getscheduler(0) == before
