@@ -17,6 +17,7 @@ from data_miner.settings import Settings
 from data_miner.stage import StageError
 from data_miner.storage import Store
 from data_miner.storage.reach import check_reach
+from data_miner_worker.database import RETRY_SECONDS
 from data_miner_worker.housekeeping import Duty
 from data_miner_worker.unpublish import unpublish
 
@@ -53,8 +54,11 @@ class Rescue:
 
     @property
     def after_outage_seconds(self) -> float:
-        """The living extend their leases first: all of them ran out while nobody could."""
-        return 2 * self.settings.heartbeat_seconds
+        """The living extend their leases first: all of them ran out while nobody could.
+
+        Each asks again after its longest pause at most, and then has two heartbeats of time.
+        """
+        return RETRY_SECONDS[-1] + 2 * self.settings.heartbeat_seconds
 
     def run(self, conn: Connection) -> None:
         rescued = queue.rescue(

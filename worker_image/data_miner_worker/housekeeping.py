@@ -84,8 +84,9 @@ class Housekeeper:
                 with away_is_named(), self.engine.connect() as conn:
                     self._hold(conn, look)
             except DatabaseAwayError as error:
+                if not self._outage:  # one line for an outage, not one for each try
+                    log.info("housekeeping_interrupted", error=str(error))
                 self._outage = True
-                log.info("housekeeping_interrupted", error=str(error))
             for duty in self.duties:
                 duty.given_up()
             self._stop.wait(look)

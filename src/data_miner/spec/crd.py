@@ -6,6 +6,7 @@ server knows. Nulls need no mark there: it drops them as the models do.
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -120,8 +121,13 @@ def _object_schema() -> Schema:
     }
 
 
-def structural(schema: Schema, definitions: Schema) -> Schema:
-    """A structural schema that says what a model's JSON schema says."""
+def structural(schema: Schema, definitions: Schema, *, listed: bool = False) -> Schema:
+    """A structural schema that says what a model's JSON schema says.
+
+    `listed`: it is of an item of a list, or of what such an item holds. It has no defaults then:
+    `kubectl apply` compares lists as a whole, and would call an unchanged file `configured` for
+    ever if the API server had filled in one of its items. Readers fill them in.
+    """
     schema = _resolved(schema, definitions)
     made: Schema = {key: schema[key] for key in _KEPT if key in schema}
     if "const" in schema:
@@ -133,12 +139,17 @@ def structural(schema: Schema, definitions: Schema) -> Schema:
     if schema["type"] == "array":
         # One owner for the whole list: their order means something, or is what a person wrote.
         made.setdefault("x-kubernetes-list-type", "atomic")
-        made["items"] = structural(schema["items"], definitions)
+        made["items"] = structural(schema["items"], definitions, listed=True)
     if "properties" in schema:
         made["properties"] = {
-            name: structural(field, definitions) for name, field in schema["properties"].items()
+            name: structural(field, definitions, listed=listed)
+            for name, field in schema["properties"].items()
         }
-    if schema.get("default") is not None:
+    if schema.get("default") is None:
+        return made
+    if listed:
+        made["description"] += f" {json.dumps(schema['default'])} when absent."
+    else:
         made["default"] = schema["default"]
         if "properties" in schema:
             # Its fields fill in theirs, but only after the section's own rules have judged it.
