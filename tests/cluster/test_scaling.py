@@ -78,6 +78,7 @@ def test_pods_that_find_no_gpu_are_reported_and_not_multiplied_until_there_is_on
         workshop.apply("many", 8, "gate=many")
         message = workshop.told("many", "WorkersAvailable", "False", "Unschedulable")
         workshop.sized("gpu", 3)
+        eventually(lambda: len(workshop.pods("gpu")) == 3, seconds=LONG, what="one gives up")
         eventually(lambda: workshop.at_gate("many") == 2, seconds=LONG, what="two at work")
         waiting = {pod["metadata"]["name"] for pod in workshop.pods("gpu")}
         workshop.steps(5)
@@ -107,7 +108,7 @@ def test_workers_that_crash_are_reported_and_not_multiplied_until_they_are_mende
     workshop.pool("broken", "default", max_replicas="3", command=["sh", "-c", "exit 3"], args=[])
 
     with workshop.sizes("broken") as sizes:
-        workshop.apply("one", 1, "")
+        workshop.apply("one", 1, "gate=one")
         workshop.told("one", "WorkersAvailable", "False", "CrashLooping")
         names = {pod["metadata"]["name"] for pod in workshop.pods("broken")}
         workshop.steps(5)
@@ -119,6 +120,7 @@ def test_workers_that_crash_are_reported_and_not_multiplied_until_they_are_mende
 
     workshop.pool("broken", "default", replicas=1, max_replicas="3")
     workshop.told("one", "WorkersAvailable", "True", "Available")
+    workshop.open("one")
     workshop.installation.complete("one")
 
 

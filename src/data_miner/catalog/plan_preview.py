@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from data_miner.catalog.apply import Applied, apply_project
-from data_miner.catalog.counts import Members, StageCount, count
+from data_miner.catalog.counts import Members, StageCount
+from data_miner.catalog.survey import survey
 from data_miner.catalog.wanted import query
 from data_miner.compiler import CompiledStage
 from data_miner.pipeline import BY_NAME, Scope
@@ -57,14 +58,15 @@ def preview(
     try:
         # Whoever owns it: nothing of this stays.
         applied = apply_project(conn, project, compiled, first_wave=first_wave, for_object=True)
-        stages, members = count(conn, applied.project_id)
+        seen = survey(conn, applied.project_id)
         lent = _lent(conn, applied.project_id)
         seconds = _seconds(conn)
     finally:
         attempt.rollback()
-    more = members.not_admitted > 0 or any(s.left for s in stages)
+    more = seen.members.not_admitted > 0 or any(s.left for s in seen.stages)
     found = tuple(
-        _stage(s, members, lent.get(s.stage, 0), seconds.get(s.stage), more=more) for s in stages
+        _stage(s, seen.members, lent.get(s.stage, 0), seconds.get(s.stage), more=more)
+        for s in seen.stages
     )
     return Preview(
         headline=_headline(project.metadata.name, applied, found),

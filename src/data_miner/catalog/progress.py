@@ -9,12 +9,12 @@ from typing import Any
 from sqlalchemy import Connection, Row, text
 
 from data_miner.catalog import datasets
-from data_miner.catalog.costs import costs, per_image
-from data_miner.catalog.counts import Members, StageCount, count
+from data_miner.catalog.costs import per_image
+from data_miner.catalog.counts import Members, StageCount
 from data_miner.catalog.datasets import Dataset
-from data_miner.catalog.failures import Failure, Skipped, failures, put_off, skipped
+from data_miner.catalog.failures import Failure, Skipped
 from data_miner.catalog.phase import Counts, Phase, judge
-from data_miner.errors import NotFoundError
+from data_miner.catalog.survey import survey
 from data_miner.pipeline import BY_NAME, Scope
 
 
@@ -71,50 +71,29 @@ def progress(conn: Connection, project_id: int) -> Progress:
     Several queries: call it within a `snapshot`, or it may judge a state that never was. What it
     costs depends on the project, not on how long the queue is.
     """
-    conn.execute(_BY_INDEX)
-    row = conn.execute(_PROJECT, {"project_id": project_id}).one_or_none()
-    if row is None:
-        raise NotFoundError(f"there is no project with id {project_id}")
-    stages, members = count(conn, project_id)
-    by_stage = {s.stage: s for s in stages}
+    seen = survey(conn, project_id)
+    row = conn.execute(_PROJECT, {"project_id": project_id}).one()
+    by_stage = {s.stage: s for s in seen.stages}
     dataset = datasets.latest(conn, project_id)
-    broken = failures(conn, project_id)
-    funnel = _funnel(by_stage, members, dataset)
-    totals = costs(conn, project_id)
+    funnel = _funnel(by_stage, seen.members, dataset)
     return Progress(
         project_id=project_id,
         namespace=row.namespace,
         name=row.name,
         generation=row.generation,
-        phase=judge(_counts(row, by_stage, members)),
+        phase=judge(_counts(row, by_stage, seen.members)),
         funnel=funnel,
-        stages=stages,
+        stages=seen.stages,
         waves=row.waves,
-        failures=broken,
-        put_off=put_off(conn, project_id),
-        skipped=skipped(conn, project_id),
-        failed=sum(f.count for f in broken),
-        costs=totals,
-        costs_per_image=per_image(totals, funnel.exported or funnel.unique),
+        failures=seen.failures,
+        put_off=seen.put_off,
+        skipped=seen.skipped,
+        failed=sum(f.count for f in seen.failures),
+        costs=seen.costs,
+        costs_per_image=per_image(seen.costs, funnel.exported or funnel.unique),
         dataset=dataset,
     )
 
-
-def phase(conn: Connection, project_id: int) -> Phase:
-    """Only the phase: cheaper than `progress`. Raises NotFoundError."""
-    row = conn.execute(_PROJECT, {"project_id": project_id}).one_or_none()
-    if row is None:
-        raise NotFoundError(f"there is no project with id {project_id}")
-    stages, members = count(conn, project_id)
-    return judge(_counts(row, {s.stage: s for s in stages}, members))
-
-
-# How many videos a project has is more than the planner knows: it takes a small one for a big one,
-# and reads the results and tasks of all projects for it.
-_BY_INDEX = text("""
-    SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
-           set_config('enable_seqscan', 'off', true)
-""")
 
 _PROJECT = text("""
     SELECT p.namespace, p.name, p.generation, p.suspended, p.target_images,
