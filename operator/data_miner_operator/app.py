@@ -12,7 +12,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from http.server import ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from kubernetes import client
 
@@ -44,6 +44,10 @@ from data_miner_operator.scaling.annotations import POOL_LABEL
 from data_miner_operator.scaling.scaler import Scaler
 from data_miner_operator.term import Term
 from data_miner_operator.watch import Subject, Watch, grouped
+
+CALM_SHARE: Final = 4
+"""Of the workers one in so many may be busy with looks that nobody waits for: the others, and the
+database, are for what people do."""
 
 _log = telemetry.logger()
 
@@ -137,7 +141,9 @@ class Operator:
         self._health = health
         self._identity = identity
         self.cache = Cache()
-        self.queue: KeyedQueue[Key] = KeyedQueue("miningproject")
+        self.queue: KeyedQueue[Key] = KeyedQueue(
+            "miningproject", most_calm=max(1, int(own.workers) // CALM_SHARE)
+        )
         health.longest_work_seconds = lambda: max(self.queue.held_seconds(), default=0.0)
         self.catalogue = open_catalogue(settings, installation)
         self._events = Events(api, identity)

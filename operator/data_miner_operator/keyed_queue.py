@@ -22,15 +22,20 @@ K = TypeVar("K", bound=Hashable)
 
 
 class KeyedQueue(Generic[K]):
-    """For one event loop; `clock` gives monotonic seconds."""
+    """For one event loop; `clock` gives monotonic seconds.
+
+    `most_calm`: so many keys that are not urgent may be in hand at once; None: any number.
+    """
 
     def __init__(
         self,
         name: str,
         *,
+        most_calm: int | None = None,
         backoff: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._most_calm = most_calm
         self._backoff = backoff or Backoff()
         self._clock = clock
         self._ready: deque[K] = deque()
@@ -41,6 +46,8 @@ class KeyedQueue(Generic[K]):
         """Keys that are to be processed, and since when: those in `_ready` and those that must
         wait until somebody has put them down."""
         self._held: dict[K, float] = {}
+        self._calm: set[K] = set()
+        """Keys in hand that were not urgent when they were taken."""
         self._due: dict[K, float] = {}
         """Delayed keys; the heap may hold outdated entries of them."""
         self._heap: list[tuple[float, int, K]] = []
@@ -103,11 +110,16 @@ class KeyedQueue(Generic[K]):
     def try_get(self) -> K | None:
         """A key to process, or None when there is none now. Put it down with `done`."""
         self._ripen()
-        first = self._soon or self._ready
-        if not first or self._closed:
+        if self._closed:
             return None
-        key = first.popleft()
-        self._urgent.discard(key)
+        if self._soon:
+            key = self._soon.popleft()
+            self._urgent.discard(key)
+        elif self._ready and (self._most_calm is None or len(self._calm) < self._most_calm):
+            key = self._ready.popleft()
+            self._calm.add(key)
+        else:
+            return None
         now = self._clock()
         self._queued.observe(max(0.0, now - self._waiting.pop(key)))
         self._held[key] = now
@@ -134,6 +146,10 @@ class KeyedQueue(Generic[K]):
     def done(self, key: K) -> None:
         """Put down a key that was taken."""
         self._worked.observe(max(0.0, self._clock() - self._held.pop(key)))
+        if key in self._calm:
+            self._calm.remove(key)
+            if self._ready:
+                self._wake(1)
         if key in self._waiting:
             self._offer(key)
 

@@ -23,8 +23,8 @@ SHARE: Final = 10.0
 """A look may take one part in so many of the time."""
 FRESH_SECONDS: Final = 30.0
 """A look that is older says nothing of the queue any more."""
-HANDS: Final = 4.0
-"""Half of the workers may be busy with counts; the others are for what people do."""
+HANDS: Final = 2.0
+"""So many looks at a time are begun for what has moved."""
 TOLD_SECONDS: Final = 0.2
 """Changes told in one burst are looked at once."""
 

@@ -38,16 +38,22 @@ class Router:
 
     def told(self, resource: Resource, happened: str, found: Mapping[str, Any]) -> None:
         """A watch has told of an object."""
+        metadata = found["metadata"]
+        key = (str(metadata.get("namespace") or ""), str(metadata["name"]))
+        before = self.cache.get(resource, key)
         take = self.cache.remove if happened == "DELETED" else self.cache.put
         if take(resource, found):
-            metadata = found["metadata"]
-            self.changed(resource, (str(metadata.get("namespace") or ""), str(metadata["name"])))
+            self.changed(resource, key, before)
 
-    def changed(self, resource: Resource, key: Key) -> None:
-        """The cache has news of an object."""
+    def changed(
+        self, resource: Resource, key: Key, before: Mapping[str, Any] | None = None
+    ) -> None:
+        """The cache has news of an object; `before` is what it was, if that is known."""
         if resource == PROJECTS:
-            # Somebody waits for it, which nobody does for counts.
-            self.queue.add(key, urgent=True)
+            # Somebody waits for what people do, which nobody does for counts. A status alone is
+            # what we have written ourselves, told before we were answered.
+            urgent = before is None or _wish(before) != _wish(self.cache.get(PROJECTS, key))
+            self.queue.add(key, urgent=urgent)
         elif resource in (DEPLOYMENTS, PODS):
             self._pools_touched = True
         elif resource == JOBS:
@@ -88,6 +94,19 @@ class Router:
         for key, models in self.observer.waiting.items():
             if not told or any(model_label(name) == told for name in models):
                 self.queue.add(key)
+
+
+def _wish(found: Mapping[str, Any] | None) -> Hashable:
+    """What changes when people do something to an object, and not with its status."""
+    if found is None:
+        return None
+    metadata = found["metadata"]
+    return (
+        metadata.get("uid"),
+        metadata.get("generation"),
+        metadata.get("deletionTimestamp"),
+        frozenset((metadata.get("annotations") or {}).items()),
+    )
 
 
 def _ready(found: Mapping[str, Any]) -> bool:

@@ -58,6 +58,35 @@ def test_a_key_that_becomes_urgent_in_hand_goes_first_once_it_is_put_down(
     assert [queue.try_get() for _ in range(3)] == ["a", "b", None]
 
 
+def test_only_so_many_keys_that_are_not_urgent_are_in_hand_at_once(clock: ManualClock) -> None:
+    queue: KeyedQueue[str] = KeyedQueue("test", most_calm=1, clock=clock.monotonic)
+    for key in "ab":
+        queue.add(key)
+    assert queue.try_get() == "a"
+    assert queue.try_get() is None
+
+    queue.add("c", urgent=True)
+    assert queue.try_get() == "c"
+    queue.done("c")
+    assert queue.try_get() is None
+    queue.done("a")
+    assert queue.try_get() == "b"
+
+
+def test_whoever_waits_is_woken_when_a_key_that_is_not_urgent_is_put_down() -> None:
+    async def scenario() -> None:
+        queue: KeyedQueue[str] = KeyedQueue("test", most_calm=1)
+        for key in "ab":
+            queue.add(key)
+        assert await queue.get() == "a"
+        waiting = asyncio.create_task(queue.get())
+        await asyncio.sleep(0)
+        queue.done("a")
+        assert await asyncio.wait_for(waiting, 5) == "b"
+
+    asyncio.run(scenario())
+
+
 def test_a_key_in_hand_is_not_handed_out_again_until_it_is_put_down(
     queue: KeyedQueue[str],
 ) -> None:
@@ -181,9 +210,13 @@ class QueueMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = ManualClock()
-        self.queue: KeyedQueue[str] = KeyedQueue("model", backoff=EXACT, clock=self.clock.monotonic)
+        self.queue: KeyedQueue[str] = KeyedQueue(
+            "model", most_calm=2, backoff=EXACT, clock=self.clock.monotonic
+        )
         self.wanted: set[str] = set()
+        self.urgent: set[str] = set()
         self.held: set[str] = set()
+        self.calm: set[str] = set()
         self.due: dict[str, float] = {}
         self.failures: dict[str, int] = {}
 
@@ -199,6 +232,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.queue.add(key, urgent=urgent)
         self.wanted.add(key)
         self.due.pop(key, None)
+        if urgent:
+            self.urgent.add(key)
 
     @rule(key=KEYS, seconds=st.sampled_from([0.5, 1.0, 7.0]))
     def add_after(self, key: str, seconds: float) -> None:
@@ -231,10 +266,16 @@ class QueueMachine(RuleBasedStateMachine):
         key = self.queue.try_get()
         self._ripen()
         free = self.wanted - self.held
+        first = free & self.urgent
+        if not first and len(self.calm) >= 2:
+            free = set()
         if key is None:
             assert not free
             return
-        assert key in free
+        assert key in (first or free)
+        if key not in first:
+            self.calm.add(key)
+        self.urgent.discard(key)
         self.wanted.discard(key)
         self.held.add(key)
 
@@ -244,6 +285,7 @@ class QueueMachine(RuleBasedStateMachine):
         key = data.draw(st.sampled_from(sorted(self.held)))
         self.queue.done(key)
         self.held.discard(key)
+        self.calm.discard(key)
 
     @invariant()
     def one_hand_for_a_key(self) -> None:
