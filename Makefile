@@ -31,8 +31,7 @@ test: check ## check, then PostgreSQL, media, models, workers and a Kubernetes c
 	$(PY) -m coverage run -m pytest -q tests/unit/operator/reconcile tests/unit/operator/scaling \
 		-k "not simulation and not document and not properties"
 	$(PY) -m coverage report --skip-covered
-	$(PY) -m pytest -n 2 --dist loadfile tests/models tests/integration tests/cluster $(wildcard tests/e2e) \
-		$(addprefix --ignore=tests/cluster/,test_scaling.py test_high_availability.py test_scale.py)
+	$(PY) -m pytest -n 2 --dist loadfile tests/models tests/integration tests/cluster $(wildcard tests/e2e)
 
 test-cluster: setup ## the cluster tests alone; KUBECONFIG=... runs them on that cluster
 	@scripts/controlplane >/dev/null
