@@ -47,6 +47,7 @@ def cancel(conn: Connection, project_id: int) -> int:
     """
     suspend(conn, project_id)
     dropped = conn.execute(_DROP, {"project_id": project_id}).rowcount
+    conn.execute(_PASS_ON, {"project_id": project_id})
     details = {"tasks": dropped}
     events.write(conn, "project.cancelled", project_id=project_id, details=details)
     return dropped
@@ -79,13 +80,28 @@ def delete(conn: Connection, project_id: int) -> Deleted:
 
 
 # Locked in the order of ids, as everyone who locks more than one task and waits for it. What others
-# want may still be under this project's name: its worker held the row when it was to be passed on.
+# want may still be under this project's name, because its worker held the row when it was to be
+# passed on: left there, it would stay for as long as this project does once nobody else wants it.
 _DROP = text("""
     DELETE FROM tasks WHERE id = ANY (ARRAY(
         SELECT t.id FROM tasks t WHERE t.project_id = :project_id AND t.state <> 'failed'
           AND NOT EXISTS (SELECT FROM task_wishes w
                           WHERE w.id = t.id AND w.project_id <> :project_id AND NOT w.suspended)
         ORDER BY t.id FOR UPDATE OF t))
+""")
+
+_PASS_ON = text("""
+    WITH best AS MATERIALIZED (
+        SELECT t.id, w.project_id, w.priority
+        FROM tasks t CROSS JOIN LATERAL (
+            SELECT w.project_id, w.priority FROM task_wishes w
+            WHERE w.id = t.id AND w.project_id <> :project_id AND NOT w.suspended
+            ORDER BY w.priority DESC, w.project_id LIMIT 1) w
+        WHERE t.project_id = :project_id AND t.state <> 'failed'),
+    free AS MATERIALIZED (
+        SELECT t.id FROM tasks t JOIN best USING (id) ORDER BY t.id FOR UPDATE OF t)
+    UPDATE tasks t SET project_id = b.project_id, priority = b.priority
+    FROM best b JOIN free USING (id) WHERE t.id = b.id
 """)
 
 # What hangs on the project's own sources and waves; nothing that is keyed by a video alone.
