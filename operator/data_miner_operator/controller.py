@@ -44,6 +44,7 @@ from data_miner_operator.reconcile import (
     Retry,
     Suspend,
     decide,
+    defect,
     render,
     transitions,
     write_due,
@@ -108,7 +109,10 @@ class Controller:
         except TimeoutError:
             result = self._failed(key, "timeout", f"a pass took more than {PASS_SECONDS:.0f} s")
         except Exception as error:  # noqa: BLE001 - one project's defect must not stop the others
-            result = self._failed(key, "defect", f"{type(error).__name__}: {error}", defect=True)
+            # Of a database's error the first line alone: what follows are statement and values.
+            first = (str(error).strip().splitlines() or [""])[0]
+            problem = f"{type(error).__name__}: {first}"
+            result = self._failed(key, "defect", problem, unexpected=True)
         else:
             self.queue.forget(key)
             if again is not None:
@@ -119,17 +123,20 @@ class Controller:
         metrics.RECONCILE_SECONDS.observe(took)
         metrics.RECONCILES.labels(result).inc()
 
-    def _failed(self, key: Key, reason: str, problem: str, *, defect: bool = False) -> str:
+    def _failed(self, key: Key, reason: str, problem: str, *, unexpected: bool = False) -> str:
         wait = self.queue.failed(key)
         metrics.RECONCILE_ERRORS.labels(reason).inc()
-        say = _log.error if defect else _log.warning
+        found = self.cache.get(PROJECTS, key)
+        if unexpected and found is not None and self.queue.failures(key) == 1:
+            self._post(found, [defect(problem)])
+        say = _log.error if unexpected else _log.warning
         say(
             "a project could not be reconciled",
             namespace=key[0],
             name=key[1],
             problem=problem,
             again_in_seconds=round(wait, 1),
-            exc_info=defect,
+            exc_info=unexpected,
         )
         return "error"
 

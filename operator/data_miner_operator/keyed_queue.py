@@ -162,6 +162,10 @@ class KeyedQueue(Generic[K]):
         self.add_after(key, wait)
         return wait
 
+    def failures(self, key: K) -> int:
+        """How often in a row it has failed."""
+        return self._failures.get(key, 0)
+
     def forget(self, key: K) -> None:
         """The key has no failures any more."""
         self._failures.pop(key, None)

@@ -19,7 +19,7 @@ from data_miner_operator.reconcile.actions import (
 )
 from data_miner_operator.reconcile.decision import decide
 from data_miner_operator.reconcile.due import write_due
-from data_miner_operator.reconcile.events import Event, transitions
+from data_miner_operator.reconcile.events import Event, defect, transitions
 from data_miner_operator.reconcile.status import render
 from data_miner_operator.reconcile.wanted import credentials_of, models_named, models_of
 
@@ -37,6 +37,7 @@ __all__ = [
     "Suspend",
     "credentials_of",
     "decide",
+    "defect",
     "models_named",
     "models_of",
     "render",

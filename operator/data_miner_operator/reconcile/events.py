@@ -51,6 +51,11 @@ def transitions(
     return tuple(found)
 
 
+def defect(problem: str) -> Event:
+    """Of a pass that failed for a reason that nobody has thought of."""
+    return _event("InternalError", f"tried again later; please report it: {problem}", "Reconcile")
+
+
 def _event(reason: str, note: str, action: str) -> Event:
     return Event(EVENTS[reason][0], reason, line(note, NOTE_BYTES), action)
 

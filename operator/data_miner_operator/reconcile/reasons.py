@@ -146,5 +146,9 @@ EVENTS: Final[dict[str, tuple[str, str]]] = {
     "Expired": ("Normal", "ttlSecondsAfterFinished is over, and the object was deleted"),
     "ReconciliationDisabled": ("Normal", "the object is left alone from now on"),
     "ReconciliationEnabled": ("Normal", "the object is taken care of again"),
+    "InternalError": (
+        "Warning",
+        "the operator met a defect of its own; it tries again, ever less often",
+    ),
 }
 """Reason → type, meaning."""

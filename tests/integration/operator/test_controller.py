@@ -375,3 +375,30 @@ def test_a_defect_in_one_project_stops_no_other(migrated_url: str, tmp_path: Pat
         await worker
 
     _play(migrated_url, tmp_path, act)
+
+
+def test_a_defect_is_told_of_its_project_once_and_tried_again(
+    migrated_url: str, tmp_path: Path
+) -> None:
+    """What nobody has thought of is in the project's Events, its first line alone."""
+
+    async def act(scene: Scene) -> None:
+        passes = []
+
+        def broken(_: str) -> bool:
+            passes.append(1)
+            raise RuntimeError("out of ideas\n[parameters: 'secret']")
+
+        scene.api.put()
+        scene.see()
+        scene.controller.serves = broken
+        scene.queue.add(KEY)
+        working = asyncio.create_task(scene.controller.work())
+        while len(passes) < 3:
+            await asyncio.sleep(0.01)
+        scene.queue.close()
+        await working
+
+    scene = _play(migrated_url, tmp_path, act)
+
+    assert scene.events.said == [("InternalError", "u1")]
