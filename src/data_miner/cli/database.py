@@ -11,6 +11,10 @@ from rich.table import Table
 from data_miner.catalog import workers as catalogue
 from data_miner.cli import options
 from data_miner.cli.words import duration
+from data_miner.db.engine import engine_for
+from data_miner.db.patience import wait_for_schema, wait_until_reachable
+from data_miner.db.revision import REVISIONS, found_schema
+from data_miner.errors import SpecError
 from data_miner.local.home import prepare
 from data_miner.postgres.server import embedded
 
@@ -21,6 +25,15 @@ db = typer.Typer(help="The database schema.", no_args_is_help=True)
 def db_upgrade(
     home: options.Home = None,
     revision: Annotated[str, typer.Option(help="Revision to go to.")] = "head",
+    wait_seconds: Annotated[
+        float, typer.Option(min=0, help="How long a database may take until it answers.")
+    ] = 0,
+    keep_newer: Annotated[
+        bool,
+        typer.Option(
+            "--keep-newer", help="Leave a schema alone that is newer than this program's."
+        ),
+    ] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Bring the schema to this program's revision; safe to run twice and by two at once."""
@@ -29,7 +42,8 @@ def db_upgrade(
 
     settings = options.settings(home)
     if settings.database_url:
-        reached = upgrade(settings.database_url, revision)
+        newer = _newer(settings.database_url, wait_seconds) if wait_seconds or keep_newer else None
+        reached = newer if newer and keep_newer else upgrade(settings.database_url, revision)
     else:
         prepare(settings.home)
         with embedded(settings.home) as url:
@@ -38,6 +52,34 @@ def db_upgrade(
         options.print_json({"revision": reached})
     else:
         typer.echo(f"the schema has revision {reached}")
+
+
+@db.command("wait")
+def db_wait(
+    home: options.Home = None,
+    seconds: Annotated[float, typer.Option(min=0, help="Give up after so long.")] = 3600,
+) -> None:
+    """Wait until the database answers and has this program's schema: before a worker starts."""
+    settings = options.settings(home)
+    if not settings.database_url:
+        raise SpecError("DATA_MINER_DATABASE_URL: name the PostgreSQL to wait for")
+    engine = engine_for(settings.database_url, pool_size=1, connect_timeout_seconds=5)
+    try:
+        wait_for_schema(engine, seconds, lambda line: typer.echo(line, err=True))
+    finally:
+        engine.dispose()
+
+
+def _newer(url: str, seconds: float) -> str | None:
+    """The schema's revision if a newer program has made it, as soon as the database answers."""
+    engine = engine_for(url, pool_size=1, connect_timeout_seconds=5)
+    try:
+        wait_until_reachable(engine, seconds, lambda line: typer.echo(line, err=True))
+        with engine.connect() as connection:
+            found = found_schema(connection).revision
+        return found if found not in {None, *REVISIONS} else None
+    finally:
+        engine.dispose()
 
 
 def workers(home: options.Home = None, as_json: options.AsJson = False) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
 from data_miner.db.engine import engine_for, place, unreachable
-from data_miner.db.revision import found_revision
+from data_miner.db.revision import found_schema
 from data_miner.errors import DatabaseError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -29,10 +29,17 @@ MIGRATION_LOCK = 0x646D_6967
 def upgrade(url: str, revision: str = "head") -> str:
     """Migrate the database at `url` and return the revision it then has.
 
-    Two at once do not collide: the second waits and finds nothing to do. Raises DatabaseError
-    when PostgreSQL cannot be reached, is too old, or has a schema that this program does not know.
+    Two at once do not collide: the second waits and finds nothing to do. A newer schema that
+    supports this program stays as it is. Raises DatabaseError when PostgreSQL cannot be reached, is
+    too old, or has a schema that this program does not know.
     """
-    return _run(url, lambda config: command.upgrade(config, revision))
+
+    def act(config: Config) -> None:
+        schema = found_schema(config.attributes["connection"])
+        if schema.known or not schema.usable:
+            command.upgrade(config, revision)
+
+    return _run(url, act)
 
 
 def downgrade(url: str, revision: str) -> str:
@@ -64,7 +71,7 @@ def _run(url: str, action: Callable[[Config], object]) -> str:
             with ONE_AT_A_TIME:
                 action(config)
             connection.commit()
-            return found_revision(connection) or "base"
+            return found_schema(connection).revision or "base"
     except OperationalError as error:
         raise unreachable(url, error) from None
     except CommandError as error:

@@ -61,6 +61,19 @@ clock = Table(
 )
 """One row: how far `dataminer_now()` is ahead of the server's clock. Only tests move it."""
 
+schema_support = Table(
+    "schema_support",
+    metadata,
+    Column("one", Boolean, primary_key=True, server_default="true"),
+    _c_text(
+        "oldest_program",
+        nullable=False,
+        comment="programs whose own revision is this one or a later one can work on this schema",
+    ),
+    CheckConstraint("one", name="one"),
+)
+"""One row: which programs of earlier releases may work on this schema."""
+
 projects = Table(
     "projects",
     metadata,

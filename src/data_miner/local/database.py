@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 
 from data_miner.db.engine import engine_for, reachable
-from data_miner.db.revision import check_revision, is_current
+from data_miner.db.revision import check_revision, needs_upgrade
 from data_miner.local.home import prepare
 from data_miner.postgres.server import Server
 from data_miner.settings import Settings
@@ -48,7 +48,7 @@ def open_database(settings: Settings) -> Iterator[Database]:
             url = server.url
         engine = engine_for(url)
         stack.callback(engine.dispose)
-        if server is not None and not is_current(engine):
+        if server is not None and needs_upgrade(engine):
             # Alembic takes longer to import than all else here, and is needed once in a release.
             from data_miner.db.migrate import upgrade  # noqa: PLC0415
 

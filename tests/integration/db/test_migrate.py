@@ -18,7 +18,7 @@ from sqlalchemy import create_engine, text
 
 from data_miner.db.engine import engine_for
 from data_miner.db.migrate import MIGRATION_LOCK, MIGRATIONS, downgrade, head, upgrade
-from data_miner.db.revision import REVISIONS, check_revision
+from data_miner.db.revision import REVISIONS, check_revision, needs_upgrade
 from data_miner.db.tables import metadata
 from data_miner.errors import DatabaseError
 from support.database import Databases
@@ -115,7 +115,7 @@ def test_down_and_up_again_with_data(world: World, migrated_url: str) -> None:
 
 def test_each_step_down_undoes_its_step_up(migrated_url: str, database_url: str) -> None:
     """Going down one by one passes through the same schemas as going up one by one."""
-    steps = ["0001", "0002", "0003", "0004", "0005"]
+    steps = ["0001", "0002", "0003", "0004", "0005", "0006"]
     assert steps[-1] == head()
     upwards = {}
     for step in steps:
@@ -179,8 +179,8 @@ def test_a_failed_migration_leaves_nothing(database_url: str) -> None:
     ("prepare", "message"),
     [
         (lambda url: None, "has no schema yet: run `data-miner db upgrade`"),
-        (lambda url: upgrade(url, "0002"), "has schema 0002, this program needs 0005: run `data-m"),
-        (lambda url: _claim_to_be(url, "0999"), "has schema 0999, newer than this program's 0005"),
+        (lambda url: upgrade(url, "0002"), "has schema 0002, this program needs 0006: run `data-m"),
+        (lambda url: _claim_to_be(url, "0999"), "has schema 0999, newer than this program's 0006"),
     ],
 )
 def test_a_wrong_revision_is_refused_with_its_remedy(
@@ -207,16 +207,48 @@ def test_the_right_revision_is_accepted(migrated_url: str) -> None:
 
 def test_a_newer_schema_is_not_migrated(database_url: str) -> None:
     """`upgrade` says in one line that it does not know the revision."""
-    _claim_to_be(database_url, "0999")
+    _claim_to_be(database_url, "0999", oldest_program="0998")
     with pytest.raises(DatabaseError, match="0999"):
         upgrade(database_url)
 
 
-def _claim_to_be(url: str, revision: str) -> None:
+def test_a_newer_schema_that_supports_this_program_is_worked_on_and_left_alone(
+    database_url: str,
+) -> None:
+    """As it is in the middle of an upgrade of an installation, and after a rollback."""
+    _claim_to_be(database_url, "0999", oldest_program=head())
+    engine = engine_for(database_url)
+    check_revision(engine)
+    assert not needs_upgrade(engine)
+    engine.dispose()
+
+    assert upgrade(database_url) == "0999"
+    assert revisions(database_url) == ["0999"]
+
+
+def test_a_schema_needs_an_upgrade_as_long_as_this_program_has_one_for_it(
+    database_url: str,
+) -> None:
+    """Empty, old, current, and newer without support."""
+    found = []
+    engine = engine_for(database_url)
+    found.append(needs_upgrade(engine))
+    for revision in ("0003", "0005", "head"):
+        upgrade(database_url, revision)
+        found.append(needs_upgrade(engine))
+    _claim_to_be(database_url, "0999", oldest_program="0998")
+    found.append(needs_upgrade(engine))
+    engine.dispose()
+
+    assert found == [True, True, True, False, False]
+
+
+def _claim_to_be(url: str, revision: str, *, oldest_program: str = "0998") -> None:
     upgrade(url)
     engine = create_engine(url)
     with engine.begin() as c:
         c.execute(text("UPDATE alembic_version SET version_num = :r"), {"r": revision})
+        c.execute(text("UPDATE schema_support SET oldest_program = :r"), {"r": oldest_program})
     engine.dispose()
 
 

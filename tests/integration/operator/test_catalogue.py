@@ -19,6 +19,7 @@ from data_miner.catalog import events, owned, workers
 from data_miner.catalog.leadership import FencedError
 from data_miner.db.engine import engine_for
 from data_miner.db.migrate import downgrade, upgrade
+from data_miner.db.revision import REVISIONS
 from data_miner.postgres import Server
 from data_miner.settings import Settings
 from data_miner.spec.project import MiningProject
@@ -180,7 +181,7 @@ def test_a_wrong_schema_is_away_until_somebody_mends_it(world: World) -> None:
         with pytest.raises(AwayError, match="run `data-miner db upgrade`"):
             await catalogue.rows()
         await asyncio.to_thread(_rename, world, "elsewhere", "projects")
-        await asyncio.to_thread(_claim_revision, world, "0005")
+        await asyncio.to_thread(_claim_revision, world, REVISIONS[-1])
         assert len(await catalogue.rows()) == 1
 
     _play(url, wait)
