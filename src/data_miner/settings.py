@@ -28,6 +28,9 @@ class Settings:
     """For LISTEN when `database_url` goes through a transaction pooler; empty uses that one."""
     storage_uri: str = ""
     """Where artifacts go (file path, ``file://`` or ``s3://``); empty is ``<home>/store``."""
+    datasets_uri: str = ""
+    """Where datasets go whose project names no place, each in ``<namespace>/<name>`` below it (a
+    path, ``file://`` or ``s3://``); empty is ``<home>/datasets``."""
     models_dirs: str = ""
     """Folders with model cards, separated by ``:``, searched before the bundled ones."""
     credentials_dir: str = ""
@@ -97,6 +100,11 @@ class Settings:
     def storage(self) -> str:
         """The store's URI or path, with the default filled in."""
         return self.storage_uri or str(self.home / "store")
+
+    @property
+    def datasets(self) -> str:
+        """Path or URI of the folder for datasets, with the default filled in."""
+        return self.datasets_uri.rstrip("/") or str(self.home / "datasets")
 
     @property
     def model_stores(self) -> tuple[Path, ...]:

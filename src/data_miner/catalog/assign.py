@@ -315,8 +315,8 @@ def _params(reader: _Reader, settings: Settings) -> Mapping[str, Json]:
     params = reader.chain[reader.claimed.stage].params
     if reader.claimed.stage != "export":
         return params
-    home = settings.home / "datasets" / reader.header.namespace / reader.header.name
-    base = str(params.get("uri") or home)
+    own = f"{settings.datasets}/{reader.header.namespace}/{reader.header.name}"
+    base = str(params.get("uri") or own)
     if removals.under_way(reader.conn, base):
         raise PlaceTakenError(f"files of an earlier project are being removed from {base}")
     return {**params, "base": base}
