@@ -43,18 +43,29 @@ class Authority:
 
     def server(self, name: str, *, addresses: tuple[str, ...] = ("127.0.0.1",)) -> Pair:
         """A certificate for a server at these IP addresses, at localhost and at `name`."""
-        key = ec.generate_private_key(ec.SECP256R1())
         names: list[x509.GeneralName] = [x509.DNSName(name), x509.DNSName("localhost")]
         names += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
-        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
-        made = (
-            _builder(_name(name), self._name, key.public_key())
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-            .add_extension(identifier, critical=False)
-            .sign(self._key, hashes.SHA256())
+        return self._signed(
+            name,
+            _name(name),
+            (x509.SubjectAlternativeName(names), _use(ExtendedKeyUsageOID.SERVER_AUTH)),
         )
+
+    def client(self, name: str, *, group: str) -> Pair:
+        """A certificate for a client that a Kubernetes server takes for this user and group."""
+        return self._signed(name, _name(name, group), (_use(ExtendedKeyUsageOID.CLIENT_AUTH),))
+
+    def _signed(
+        self, name: str, subject: x509.Name, extensions: tuple[x509.ExtensionType, ...]
+    ) -> Pair:
+        key = ec.generate_private_key(ec.SECP256R1())
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = _builder(subject, self._name, key.public_key()).add_extension(
+            x509.BasicConstraints(ca=False, path_length=None), critical=True
+        )
+        for extension in (*extensions, identifier):
+            builder = builder.add_extension(extension, critical=False)
+        made = builder.sign(self._key, hashes.SHA256())
         pair = Pair(self._folder / f"{name}.crt", self._folder / f"{name}.key")
         pair.certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
         _write_key(pair.key, key)
@@ -87,8 +98,13 @@ _USAGE = x509.KeyUsage(
 )
 
 
-def _name(common: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+def _use(purpose: x509.ObjectIdentifier) -> x509.ExtendedKeyUsage:
+    return x509.ExtendedKeyUsage([purpose])
+
+
+def _name(common: str, organization: str = "") -> x509.Name:
+    parts = [(NameOID.COMMON_NAME, common), (NameOID.ORGANIZATION_NAME, organization)]
+    return x509.Name([x509.NameAttribute(kind, text) for kind, text in parts if text])
 
 
 def _builder(

@@ -1,0 +1,3 @@
+module data-miner.io/tests/probe
+
+go 1.26.0
