@@ -1,0 +1,3 @@
+module data-miner.io/tests/pause
+
+go 1.26.0
