@@ -140,8 +140,13 @@ class ControlPlane:
         (keys / "tokens.csv").write_text("\n".join(lines) + "\n")
 
     def _set_up(self) -> None:
-        with reserved_ports(3) as (client, peer, api):
-            self._port = {"etcd": client, "etcd peer": peer, "kube-apiserver": api}
+        with reserved_ports(4) as (client, http, peer, api):
+            self._port = {
+                "etcd": client,
+                "etcd http": http,
+                "etcd peer": peer,
+                "kube-apiserver": api,
+            }
         for name, path in (
             ("admin", self.kubeconfig),
             ("manager", self.home / "keys" / "manager.kubeconfig"),
@@ -208,6 +213,8 @@ class ControlPlane:
         return [
             f"--data-dir={self.home / 'etcd'}",
             f"--listen-client-urls={client}",
+            # Apart from gRPC: on one port for both, a request may hang until it times out.
+            f"--listen-client-http-urls=http://127.0.0.1:{self._port['etcd http']}",
             f"--advertise-client-urls={client}",
             f"--listen-peer-urls={peer}",
             f"--initial-advertise-peer-urls={peer}",
