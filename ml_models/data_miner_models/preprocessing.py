@@ -7,12 +7,10 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 Mode = Literal["squash", "pad", "shortest-side-crop"]
 Resample = Literal["bilinear", "bicubic"]
 
-_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _PADDING = 128
 
 
@@ -50,10 +48,12 @@ class Preprocessing:
 
     def render(self, frame_rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """uint8 RGB (H, W, 3) to uint8 RGB (height, width, 3); ValueError for other input."""
+        from PIL import Image  # noqa: PLC0415  # the operator reads cards where there is no Pillow
+
         if frame_rgb.ndim != 3 or frame_rgb.shape[2] != 3 or frame_rgb.dtype != np.uint8:
             raise ValueError(f"a frame is uint8 (H, W, 3), not {frame_rgb.dtype} {frame_rgb.shape}")
         image = Image.fromarray(np.ascontiguousarray(frame_rgb))
-        resample = _FILTERS[self.resample]
+        resample = Image.Resampling[self.resample.upper()]
         if self.mode == "squash":
             return np.array(image.resize((self.width, self.height), resample))
         if self.mode == "shortest-side-crop":

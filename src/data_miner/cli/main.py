@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from data_miner import __version__
-from data_miner.errors import DataMinerError, StorageError
+from data_miner.errors import DataMinerError, NotFoundError, StorageError
 
 EXIT_INTERRUPTED: Final = 130
 COMMANDS_GROUP: Final = "data_miner.commands"
@@ -49,7 +49,12 @@ class _Lazy(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         del ctx
-        loaded = _load(cmd_name)
+        try:
+            loaded = _load(cmd_name)
+        except ModuleNotFoundError as error:
+            if not error.name or error.name.startswith("data_miner"):
+                raise
+            return _not_here(cmd_name, error.name.partition(".")[0])
         if loaded is None:
             return None
         if isinstance(loaded, typer.Typer):
@@ -67,6 +72,22 @@ def _load(name: str) -> Callable[..., Any] | typer.Typer | None:
         return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
     points = [p for p in entry_points(group=COMMANDS_GROUP) if p.name == name]
     return points[0].load() if points else None
+
+
+def _not_here(name: str, package: str) -> Any:
+    """A command in an installation without what it needs, such as a worker's or an operator's."""
+
+    def refuse() -> None:
+        raise NotFoundError(
+            f"{name} needs the Python package {package}, which is not installed here; "
+            "install data-miner with the extra that has it (local, operator), or use another image"
+        )
+
+    refuse.__doc__ = f"Not here: needs the Python package {package}."
+    app = typer.Typer(**_STYLE)
+    context = {**_STYLE["context_settings"], "ignore_unknown_options": True}
+    app.command(name, context_settings={**context, "allow_extra_args": True})(refuse)
+    return typer.main.get_command(app)
 
 
 _STYLE: Final[dict[str, Any]] = {
