@@ -47,8 +47,8 @@ def make(tag: str) -> None:
     _empty(root)
     (place / "Dockerfile").write_text(
         "FROM scratch\nCOPY root /\n"
-        "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "
-        'DEBIAN_FRONTEND=noninteractive\nCMD ["bash"]\n'
+        "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
+        'CMD ["bash"]\n'
     )
     buildah.build(place / "Dockerfile", place, tag)
     shutil.rmtree(place)
