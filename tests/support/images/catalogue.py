@@ -46,7 +46,9 @@ class Image:
         return f"localhost/{self.title}:test"
 
 
-def _product(name: str, dockerfile: str, lock: str, limit_mb: float, **more: bool) -> Image:
+def _product(
+    name: str, dockerfile: str, lock: str, limit_mb: float, *, heavy: bool = False
+) -> Image:
     return Image(
         name=name,
         title=f"data-miner-{name}",
@@ -56,7 +58,7 @@ def _product(name: str, dockerfile: str, lock: str, limit_mb: float, **more: boo
         sources=tuple(ROOT / p for p in (*PRODUCT, "locks/build.txt", f"locks/{lock}.txt")),
         product=True,
         limit_mb=limit_mb,
-        **more,
+        heavy=heavy,
     )
 
 
