@@ -1,0 +1,75 @@
+{{/* What the schema cannot say: values that do not go together. Each ends in one line for a person. */}}
+{{- define "dm.check" -}}
+{{- $v := .Values -}}
+{{- if and (eq $v.database.mode "external") (not $v.database.external.existingSecret) -}}
+{{- fail "database.mode=external: name the Secret with its URL, or with user and password, in database.external.existingSecret" -}}
+{{- end -}}
+{{- if and (eq $v.database.mode "cnpg") $v.database.cnpg.create (not (.Capabilities.APIVersions.Has "postgresql.cnpg.io/v1")) -}}
+{{- fail "database.mode=cnpg: the cluster does not know postgresql.cnpg.io/v1; install the CloudNativePG operator first" -}}
+{{- end -}}
+{{- if and (eq $v.storage.mode "s3") (not $v.storage.s3.uri) -}}
+{{- fail "storage.mode=s3: name the bucket in storage.s3.uri, as s3://bucket/prefix" -}}
+{{- end -}}
+{{- if and $v.storage.allowedPrefixes (not $v.storage.restrictUris) -}}
+{{- fail "storage.allowedPrefixes means nothing with storage.restrictUris=false: leave one of them out" -}}
+{{- end -}}
+{{- if and (eq $v.models.source "claim") (not $v.models.claim.existingClaim) -}}
+{{- fail "models.source=claim: name the claim in models.claim.existingClaim" -}}
+{{- end -}}
+{{- if and (eq $v.models.source "image") (not $v.models.image.reference) -}}
+{{- fail "models.source=image: name the image in models.image.reference" -}}
+{{- end -}}
+{{- if and (eq $v.models.source "image") (semverCompare "<1.33.0-0" .Capabilities.KubeVersion.Version) -}}
+{{- fail (printf "models.source=image: image volumes need Kubernetes 1.33, and this is %s; use models.source=claim" .Capabilities.KubeVersion.Version) -}}
+{{- end -}}
+{{- if and $v.models.nodeCache.enabled (ne $v.models.source "claim") -}}
+{{- fail "models.nodeCache.enabled is for models.source=claim: bundled models and those of an image are on the node already" -}}
+{{- end -}}
+{{- if and $v.models.export.enabled (ne $v.models.source "claim") -}}
+{{- fail "models.export.enabled: a Job can make models only where it can write them, with models.source=claim" -}}
+{{- end -}}
+{{- if and $v.backup.enabled (ne $v.database.mode "embedded") -}}
+{{- fail "backup.enabled is for database.mode=embedded: an external database or CloudNativePG has its own backup" -}}
+{{- end -}}
+{{- $names := dict -}}
+{{- range $v.credentials -}}
+{{- if hasKey $names .name -}}
+{{- fail (printf "credentials: %s is there twice" .name) -}}
+{{- end -}}
+{{- $_ := set $names .name true -}}
+{{- $credential := . -}}
+{{- range .pools | default list -}}
+{{- if not (kindIs "map" (index $v.workers.pools . | default "")) -}}
+{{- fail (printf "credentials: %s is for pool %s, and there is no such pool in workers.pools" $credential.name .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $pools := 0 -}}
+{{- range $name, $given := $v.workers.pools -}}
+{{- if kindIs "map" $given -}}
+{{- $pool := include "dm.pool" (list $ $given) | fromYaml -}}
+{{- if $pool.enabled -}}
+{{- $pools = add1 $pools -}}
+{{- $where := printf "workers.pools.%s" $name -}}
+{{- range list "minReplicas" "warmReplicas" -}}
+{{- if gt (int (index $pool.scaling .)) (int $pool.scaling.maxReplicas) -}}
+{{- fail (printf "%s.scaling: %s is %d, above maxReplicas, which is %d" $where . (int (index $pool.scaling .)) (int $pool.scaling.maxReplicas)) -}}
+{{- end -}}
+{{- end -}}
+{{- range list "PATH" "HOME" "POD_NAME" "PGUSER" "PGPASSWORD" "DATA_MINER_DATABASE_URL" "DATA_MINER_STORAGE_URI" "DATA_MINER_HOME" -}}
+{{- $reserved := . -}}
+{{- range $pool.extraEnv -}}
+{{- if eq .name $reserved -}}
+{{- fail (printf "%s.extraEnv: %s is set by the chart" $where .name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $pool.extraVolumes -}}
+{{- if has .name (list "scratch" "tmp" "shm" "models" "storage") -}}
+{{- fail (printf "%s.extraVolumes: %s is a volume of the chart" $where .name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,73 @@
+{{/* What pods may reach, as rules of a NetworkPolicy. */}}
+
+{{- define "dm.egressDns" }}
+- ports:
+    - {port: 53, protocol: UDP}
+    - {port: 53, protocol: TCP}
+{{- end }}
+
+{{- define "dm.egressDatabase" }}
+{{- if eq .Values.database.mode "embedded" }}
+- to:
+    - podSelector:
+        matchLabels: {{- include "dm.selector" (list . "database") | nindent 10 }}
+  ports:
+    - {port: 5432}
+{{- else if eq .Values.database.mode "cnpg" }}
+- to:
+    - podSelector:
+        matchLabels: {cnpg.io/cluster: {{ include "dm.cnpgCluster" . }}}
+  ports:
+    - {port: 5432}
+{{- else }}
+- ports:
+    - {port: {{ .Values.database.external.port }}}
+  {{- with .Values.networkPolicy.databaseCidrs }}
+  to:
+    {{- range . }}
+    - ipBlock: {cidr: {{ . | quote }}}
+    {{- end }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "dm.egressApi" }}
+- ports:
+    {{- range .Values.networkPolicy.apiServerPorts }}
+    - {port: {{ . }}}
+    {{- end }}
+  {{- with .Values.networkPolicy.apiServerCidrs }}
+  to:
+    {{- range . }}
+    - ipBlock: {cidr: {{ . | quote }}}
+    {{- end }}
+  {{- end }}
+{{- end }}
+
+{{- define "dm.egressInternet" }}
+- to:
+    - ipBlock:
+        cidr: 0.0.0.0/0
+        {{- $v4 := list }}{{ $v6 := list }}
+        {{- range .Values.networkPolicy.workers.except }}
+        {{- if contains ":" . }}{{ $v6 = append $v6 . }}{{ else }}{{ $v4 = append $v4 . }}{{ end }}
+        {{- end }}
+        {{- with $v4 }}
+        except: {{ toJson . }}
+        {{- end }}
+    - ipBlock:
+        cidr: "::/0"
+        except: {{ toJson (uniq (concat (list "fc00::/7" "fe80::/10") $v6)) }}
+  ports:
+    {{- range .Values.networkPolicy.workers.ports }}
+    - {port: {{ . }}}
+    {{- end }}
+{{- end }}
+
+{{- define "dm.ingressMetrics" }}
+{{- with .Values.networkPolicy.metricsFrom }}
+- from: {{- toYaml . | nindent 4 }}
+  ports:
+    - {port: metrics}
+{{- end }}
+{{- end }}

@@ -1,0 +1,209 @@
+{{/* What pods have in common. All of it passes Pod Security "restricted". */}}
+
+{{- define "dm.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: {{ .Values.security.runAsUser }}
+runAsGroup: {{ .Values.security.runAsGroup }}
+fsGroup: {{ .Values.security.fsGroup }}
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "dm.postgresSecurity" -}}
+runAsNonRoot: true
+runAsUser: {{ .Values.database.embedded.runAsUser }}
+runAsGroup: {{ .Values.database.embedded.runAsGroup }}
+fsGroup: {{ .Values.database.embedded.runAsGroup }}
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "dm.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{/* Every program finds a home that it may write to, and is told nothing of the cluster's services. */}}
+{{- define "dm.podDefaults" -}}
+enableServiceLinks: false
+{{- include "dm.imagePullSecrets" . }}
+{{- end -}}
+
+{{/* Where artifacts are, and where datasets go: a path or a URI. */}}
+{{- define "dm.storageRoot" -}}
+{{- if eq .Values.storage.mode "embedded" -}}
+s3://{{ .Values.storage.embedded.bucket }}
+{{- else if eq .Values.storage.mode "s3" -}}
+{{ .Values.storage.s3.uri }}
+{{- else -}}
+/var/lib/data-miner
+{{- end -}}
+{{- end -}}
+
+{{- define "dm.allowedPrefixes" -}}
+{{- if .Values.storage.restrictUris -}}
+{{- $root := include "dm.storageRoot" . -}}
+{{- $own := list (printf "%s/datasets" $root) (printf "%s/videos" $root) .Values.operator.folder -}}
+{{- join " " (uniq (concat $own .Values.storage.allowedPrefixes)) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "dm.databaseSecret" -}}
+{{- if eq .Values.database.mode "embedded" -}}
+{{- default (printf "%s-database" (include "dm.fullname" .)) .Values.database.embedded.existingSecret -}}
+{{- else if eq .Values.database.mode "cnpg" -}}
+{{- printf "%s-app" (include "dm.cnpgCluster" .) -}}
+{{- else -}}
+{{- .Values.database.external.existingSecret -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "dm.cnpgCluster" -}}
+{{- default (printf "%s-database" (include "dm.fullname" .)) .Values.database.cnpg.clusterName -}}
+{{- end -}}
+
+{{/* How PostgreSQL is reached. Where a host is known, user and password go beside the URL: nothing in
+them needs to be escaped, and no URL holds a secret. */}}
+{{- define "dm.databaseEnv" -}}
+{{- $secret := include "dm.databaseSecret" . -}}
+{{- $database := .Values.database -}}
+{{- if eq $database.mode "embedded" }}
+- name: PGUSER
+  value: data_miner
+- name: PGPASSWORD
+  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: {{ $database.embedded.passwordKey }}}}
+- name: DATA_MINER_DATABASE_URL
+  value: postgresql://{{ include "dm.fullname" . }}-database:5432/{{ $database.name }}
+{{- else if eq $database.mode "cnpg" }}
+- name: DATA_MINER_DATABASE_URL
+  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: uri}}
+{{- else if $database.external.host }}
+- name: PGUSER
+  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: {{ $database.external.userKey }}}}
+- name: PGPASSWORD
+  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: {{ $database.external.passwordKey }}}}
+- name: PGSSLMODE
+  value: {{ $database.external.sslMode }}
+- name: DATA_MINER_DATABASE_URL
+  value: postgresql://{{ $database.external.host }}:{{ $database.external.port }}/{{ $database.name }}
+{{- else }}
+- name: DATA_MINER_DATABASE_URL
+  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: {{ $database.external.urlKey }}}}
+- name: PGSSLMODE
+  value: {{ $database.external.sslMode }}
+{{- end }}
+{{- if and (eq $database.mode "external") $database.external.listenUrlKey }}
+- name: DATA_MINER_DATABASE_LISTEN_URL
+  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: {{ $database.external.listenUrlKey }}}}
+{{- end }}
+{{- end -}}
+
+{{/* DATA_MINER_* that operator and workers must have alike. */}}
+{{- define "dm.sharedEnv" -}}
+- name: HOME
+  value: /tmp
+- name: DATA_MINER_HOME
+  value: /var/lib/data-miner
+{{- include "dm.databaseEnv" . }}
+- name: DATA_MINER_STORAGE_URI
+  value: {{ include "dm.storageRoot" . }}/store
+- name: DATA_MINER_DATASETS_URI
+  value: {{ include "dm.storageRoot" . }}/datasets
+{{- with include "dm.allowedPrefixes" . }}
+- name: DATA_MINER_ALLOWED_PREFIXES
+  value: {{ . }}
+{{- end }}
+{{- if ne .Values.models.source "bundled" }}
+- name: DATA_MINER_MODELS_DIRS
+  value: /models
+{{- end }}
+{{- range $name, $value := .Values.settings }}
+- name: DATA_MINER_{{ snakecase $name | upper }}
+  value: {{ $value | toString | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* Where the bucket is, and who may use it. */}}
+{{- define "dm.bucketEnv" -}}
+{{- if ne .Values.storage.mode "pvc" }}
+{{- $embedded := eq .Values.storage.mode "embedded" }}
+{{- $secret := .Values.storage.s3.existingSecret }}
+{{- if $embedded }}{{ $secret = include "dm.storeSecret" . }}{{ end }}
+{{- if $secret }}
+{{- range list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" }}
+- name: {{ . }}
+  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: {{ . }}}}
+{{- end }}
+{{- end }}
+- name: AWS_DEFAULT_REGION
+  value: {{ ternary "us-east-1" .Values.storage.s3.region $embedded }}
+{{- $endpoint := ternary (printf "http://%s-store:7070" (include "dm.fullname" .)) .Values.storage.s3.endpoint $embedded }}
+{{- with $endpoint }}
+- name: AWS_ENDPOINT_URL_S3
+  value: {{ . }}
+{{- end }}
+{{- if $secret }}
+- name: AWS_EC2_METADATA_DISABLED
+  value: "true"
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "dm.storeSecret" -}}
+{{- default (printf "%s-store" (include "dm.fullname" .)) .Values.storage.embedded.existingSecret -}}
+{{- end -}}
+
+{{- define "dm.storageClaim" -}}
+{{- default (printf "%s-storage" (include "dm.fullname" .)) .Values.storage.pvc.existingClaim -}}
+{{- end -}}
+
+{{/* Where models are: a volume called models, as its source says. */}}
+{{- define "dm.modelsVolume" -}}
+{{- if eq .Values.models.source "claim" }}
+- name: models
+  persistentVolumeClaim: {claimName: {{ .Values.models.claim.existingClaim }}, readOnly: true}
+{{- else if eq .Values.models.source "image" }}
+- name: models
+  image: {reference: {{ .Values.models.image.reference | quote }}, pullPolicy: {{ .Values.models.image.pullPolicy }}}
+{{- end }}
+{{- end -}}
+
+{{- define "dm.modelsMount" -}}
+{{- if ne .Values.models.source "bundled" }}
+- name: models
+  mountPath: /models
+  readOnly: true
+{{- with ternary .Values.models.claim.subPath .Values.models.image.subPath (eq .Values.models.source "claim") }}
+  subPath: {{ . }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* A volume that lives as long as its pod: (list name size storageClass). */}}
+{{- define "dm.scratchVolume" -}}
+- name: {{ index . 0 }}
+{{- if index . 2 }}
+  ephemeral:
+    volumeClaimTemplate:
+      spec:
+        accessModes: [ReadWriteOnce]
+        storageClassName: {{ index . 2 }}
+        resources: {requests: {storage: {{ index . 1 }}}}
+{{- else }}
+  emptyDir: {sizeLimit: {{ index . 1 }}}
+{{- end }}
+{{- end -}}
+
+{{/* The storage class of a claim; without one, the cluster's default. */}}
+{{- define "dm.storageClass" -}}
+{{- with . }}
+storageClassName: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{- define "dm.testHook" -}}
+helm.sh/hook: test
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}
