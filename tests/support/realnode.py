@@ -136,6 +136,10 @@ class OwnCluster(RealCluster):
         """Put the cable back."""
         host.set_link(self._machine(node), up=True)
 
+    def is_on(self, node: str) -> bool:
+        """Whether a node has power."""
+        return host.pid_of(self._machine(node)) is not None
+
     def power_off(self, node: str) -> None:
         """End a node with everything on it at once; its disk stays."""
         host.power_off(self._machine(node))

@@ -126,12 +126,12 @@ def _make(state: Path, made: Programs, say: Callable[[str], None]) -> Kubectl:
     done("three machines are on")
     _wait(partial(_api_is_ready, state), "the API server is ready")
     done("the API server is ready")
-    for objects in (dns_objects(), STORAGE.read_text()):
-        kubectl("apply", "--filename=-", stdin=objects)
     for own in host.machines(state)[1:]:
         _wait(partial(_containerd_answers, own), f"containerd answers on {own.name}")
     load(state, archives)
     done("the nodes have the cluster's images")
+    for objects in (dns_objects(), STORAGE.read_text()):
+        kubectl("apply", "--filename=-", stdin=objects)
     for name in NODES:
         limit = f"--timeout={READY_SECONDS:.0f}s"
         kubectl("wait", f"node/{name}", "--for=create", limit, seconds=READY_SECONDS + 30)

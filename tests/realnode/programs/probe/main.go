@@ -3,6 +3,7 @@
 //	probe pause                  hold a pod's namespaces and reap what is left in them
 //	probe serve                  answer HTTP on PORT until SIGTERM, then for DRAIN_SECONDS more
 //	probe get URL                print an answer; status 1 and the reason when there is none
+//	probe load URL SECONDS       ask all the time; print how often it was answered and not
 //	probe dial HOST:PORT         connect within 2 s
 //	probe write PATH MEGABYTES   fill a file
 //	probe text PATH [WORDS]      print a file, or write it
@@ -26,7 +27,7 @@ var eaten [][]byte
 
 func main() {
 	if len(os.Args) < 2 {
-		fail("probe pause | serve | get | dial | write | text | status")
+		fail("probe pause | serve | get | load | dial | write | text | status")
 	}
 	switch arguments := os.Args[2:]; os.Args[1] {
 	case "pause":
@@ -35,6 +36,8 @@ func main() {
 		serve()
 	case "get":
 		get(arguments[0])
+	case "load":
+		load(arguments[0], time.Duration(number(arguments[1]))*time.Second)
 	case "dial":
 		connection, err := net.DialTimeout("tcp", arguments[0], 2*time.Second)
 		check(err)
@@ -115,6 +118,26 @@ func get(url string) {
 	if answer.StatusCode != http.StatusOK {
 		fail(answer.Status)
 	}
+}
+
+func load(url string, length time.Duration) {
+	// A connection for each request: one that is kept would never see a new pod.
+	client := http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	answered, failed := 0, 0
+	for end := time.Now().Add(length); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		answer, err := client.Get(url)
+		if err == nil {
+			_, err = io.Copy(io.Discard, answer.Body)
+			answer.Body.Close()
+		}
+		if err == nil && answer.StatusCode == http.StatusOK {
+			answered++
+			continue
+		}
+		failed++
+		fmt.Fprintln(os.Stderr, err)
+	}
+	fmt.Println(answered, failed)
 }
 
 func write(path string, megabytes int) error {
