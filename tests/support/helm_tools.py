@@ -59,7 +59,7 @@ def unittest() -> Path:
 
 
 def schemas() -> Path:
-    """A folder with `<kind>-<group>-<version>.json` for every kind, in lower case; strict.
+    """A folder with a strict JSON schema for every kind, named as kubeconform asks for it.
 
     Raises BuildError when the modules that they are made of cannot be fetched.
     """
@@ -108,8 +108,9 @@ def _monitoring() -> dict[str, Any]:
 
 
 def _file_name(kind: Mapping[str, str]) -> str:
-    parts = [kind["kind"], *([kind["group"]] if kind["group"] else []), kind["version"]]
-    return "-".join(parts).lower()
+    """As kubeconform asks for it: of the group only the first word."""
+    group = kind["group"].partition(".")[0]
+    return "-".join([kind["kind"], *([group] if group else []), kind["version"]]).lower()
 
 
 def _needed(name: str, definitions: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -126,7 +127,7 @@ def _needed(name: str, definitions: Mapping[str, Any]) -> Iterator[tuple[str, An
 def _references(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         for key, one in value.items():
-            if key == "$ref":
+            if key == "$ref" and isinstance(one, str):
                 yield one.removeprefix("#/definitions/")
             else:
                 yield from _references(one)
@@ -142,9 +143,9 @@ def _strict(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     found = {key: _strict(value) for key, value in schema.items()}
-    if found.get("format") == "int-or-string" or found.get("x-kubernetes-int-or-string"):
+    if found.get("format") == "int-or-string" or found.get("x-kubernetes-int-or-string") is True:
         return {"type": ["string", "integer"]}
-    if found.get("type") == "object" and "properties" in found:
+    if found.get("type") == "object" and isinstance(found.get("properties"), dict):
         found.setdefault("additionalProperties", False)
     return found
 

@@ -39,7 +39,7 @@
 {{- $_ := set $names .name true -}}
 {{- $credential := . -}}
 {{- range .pools | default list -}}
-{{- if not (kindIs "map" (index $v.workers.pools . | default "")) -}}
+{{- if not (kindIs "map" (index $v.workers.pools .)) -}}
 {{- fail (printf "credentials: %s is for pool %s, and there is no such pool in workers.pools" $credential.name .) -}}
 {{- end -}}
 {{- end -}}
