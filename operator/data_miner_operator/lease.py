@@ -96,14 +96,17 @@ class Lease:
             if left <= 0:
                 return
             try:
-                if not await asyncio.wait_for(self._claim(), left):
-                    raise SupersededError(f"{self.holder} leads now")
+                async with asyncio.timeout(left):
+                    leads = await self._claim()
             except TimeoutError:
                 return
             except (Conflict, AlreadyExists, NotFound):
                 continue  # somebody has touched it: look again
             except ApiError as error:
                 self._say("the Lease cannot be renewed", str(error))
+            else:
+                if not leads:
+                    raise SupersededError(f"{self.holder} leads now")
 
     async def release(self) -> None:
         """Let another lead at once, if this replica leads. Never raises ApiError."""

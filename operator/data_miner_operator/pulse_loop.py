@@ -87,7 +87,8 @@ class PulseLoop:
             self._take(pulse, began)
             wait = max(LEAST_SECONDS, SHARE * pulse.took_seconds)
             try:
-                await asyncio.wait_for(self._soon.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await self._soon.wait()
             except TimeoutError:
                 continue
             # Also who is asked to hurry leaves the database its rest.

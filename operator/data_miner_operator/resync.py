@@ -67,7 +67,8 @@ class Resync:
             metrics.LAST_RESYNC.set(time.time())
             each_round()
             try:
-                await asyncio.wait_for(self._asked.wait(), jittered(self._every_seconds))
+                async with asyncio.timeout(jittered(self._every_seconds)):
+                    await self._asked.wait()
             except TimeoutError:
                 continue
 

@@ -146,7 +146,8 @@ class Watch:
         """See to it that the server has told of every resource: one that has just begun may tell
         only of some, and kopf would never watch the others."""
         try:
-            await asyncio.wait_for(insights.ready_resources.wait(), _FIND_SECONDS)
+            async with asyncio.timeout(_FIND_SECONDS):
+                await insights.ready_resources.wait()
         except TimeoutError:
             self._problem = f"the API server told of no resources for {_FIND_SECONDS:g} s"
             stop.set()
