@@ -40,7 +40,12 @@ or is out of its bounds, is refused with its path. A pool in `workers.pools` has
 
 
 def main() -> None:
-    """Write all of it below the repository's root."""
+    """Write all of it; with --check only say whether something would change."""
+    if sys.argv[1:] == ["--check"]:
+        old = [path for path, content in rendered().items() if path.read_bytes() != content]
+        if old:
+            sys.exit(f"run python helm/generate.py: {', '.join(map(str, old))}")
+        return
     for path, content in rendered().items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
