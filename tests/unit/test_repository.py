@@ -28,6 +28,10 @@ def project() -> dict[str, object]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
+def without(package: str, lines: list[str]) -> list[str]:
+    return [line for line in lines if not line.startswith(package)]
+
+
 def tracked_text() -> dict[str, str]:
     """Path to content of every file that git tracks or would, binaries left out."""
     listed = subprocess.run(
@@ -103,7 +107,7 @@ def test_no_machine_and_no_registry_is_named(needle: str) -> None:
 def test_no_lock_file_holds_an_address() -> None:
     """Where packages come from is the machine's business."""
     files = list((ROOT / "locks").glob("*.txt"))
-    assert len(files) == 4
+    assert len(files) == 8
     for file in files:
         text = file.read_text(encoding="utf-8")
         assert not re.search(r"://|--index|--find-links|--extra-index", text), file
@@ -114,6 +118,10 @@ def test_no_lock_file_holds_an_address() -> None:
     [
         ("locks/runtime.txt", requirements("local")),
         ("locks/dev.txt", requirements("local", "operator", groups=("dev",))),
+        ("locks/worker.txt", requirements("worker")),
+        ("locks/worker-gpu.txt", requirements("worker-gpu")),
+        ("locks/operator.txt", without("pyarrow", requirements("operator"))),
+        ("locks/export.txt", requirements("export")),
         ("locks/build.txt", (ROOT / "locks/build.in").read_text().splitlines()[1:]),
         (
             "locks/demo-models.txt",
@@ -134,6 +142,15 @@ def test_every_dependency_is_locked_by_hash(file: str, wanted: list[str]) -> Non
         assert found, f"{file} lacks {line}: run make lock"
         for number, _ in found:
             assert number in SpecifierSet(match["specifier"].strip()), f"{line}: run make lock"
+
+
+@pytest.mark.parametrize("name", ["worker", "worker-gpu", "operator", "export"])
+def test_an_image_holds_what_the_tests_run_on(name: str) -> None:
+    """What is both in an image's lock and in dev.txt has one version."""
+    image, dev = locked(f"locks/{name}.txt"), locked("locks/dev.txt")
+    both = image.keys() & dev.keys()
+    assert len(both) > 20
+    assert {n: {v for v, _ in image[n]} for n in both} == {n: {v for v, _ in dev[n]} for n in both}
 
 
 def test_the_tests_run_on_what_the_demo_runs_on() -> None:
