@@ -263,6 +263,8 @@ class Town:
         """All trouble ends, and everybody works until there is nothing left to do."""
         self.server.away = False
         self.database_up()
+        # What was put off before a clock was set back waits for so much longer, as it should.
+        self.shifts["database"] = max(0.0, self.shifts["database"])
         self.fleet.trouble.clear()
         self.missing.clear()
         for number, replica in enumerate(self.replicas):
