@@ -21,6 +21,8 @@ from pathlib import Path
 
 from support.controlplane_build import BuildError
 
+__all__ = ["ROOT", "BuildError", "Module", "cache", "programs_of", "required"]
+
 ROOT = Path(__file__).parents[2]
 UNUSED_SECONDS = 30 * 86400.0
 """How long the programs of another state of the sources are kept, counted from their last use."""

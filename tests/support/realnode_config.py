@@ -122,8 +122,11 @@ def control_spec(own: Machine, made: Programs, keys: Path, disks: list[str]) -> 
     return {**_spec(own, commands, {"PATH": made.path}), "binds": [], "temporary": []}
 
 
-def node_spec(own: Machine, made: Programs, keys: Path) -> dict[str, Any]:
-    """A node: what a kubelet and a container runtime write lies in the machine's own folder."""
+def node_spec(own: Machine, made: Programs, keys: Path, policies: list[str]) -> dict[str, Any]:
+    """A node: what a kubelet and a container runtime write lies in the machine's own folder.
+
+    `policies` is the command that enforces NetworkPolicies.
+    """
     commands = {
         "containerd": [
             str(made.containerd / "containerd"),
@@ -137,6 +140,7 @@ def node_spec(own: Machine, made: Programs, keys: Path) -> dict[str, Any]:
             f"--node-labels=topology.kubernetes.io/zone=zone-{own.number}",
         ],
         "kube-proxy": [str(made.node / "kube-proxy"), f"--config={own.folder / 'proxy'}"],
+        "policies": policies,
     }
     return {
         **_spec(own, commands, {"PATH": made.path}),

@@ -151,17 +151,17 @@ def power_on(own: Machine) -> None:
     if own.name != CONTROL:
         _make_cgroup(own)
     with (own.logs / "machine.log").open("ab") as log:
-        subprocess.Popen(
+        subprocess.run(
             [
-                *("unshare", "--pid", "--fork", "--mount-proc", "--mount", "--net", "--uts"),
-                *("--ipc", "--propagation=private"),
+                *("setsid", "--fork", "unshare", "--pid", "--fork", "--mount-proc", "--mount"),
+                *("--net", "--uts", "--ipc", "--propagation=private"),
                 *(sys.executable, "-I", "-S", str(INIT), str(own.spec)),
             ],
+            check=True,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             cwd="/",
-            start_new_session=True,
         )
     eventually(lambda: pid_of(own) is not None, seconds=10, what=f"{own.name} starts")
     _connect(own)

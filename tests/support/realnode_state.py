@@ -6,6 +6,7 @@ import json
 import secrets
 import sys
 from pathlib import Path
+from typing import Any
 
 from support.certificates import Authority, signing_key
 from support.go_programs import ROOT
@@ -48,9 +49,13 @@ def write(state: Path, made: Programs) -> list[Path]:
     control = machine(CONTROL, state)
     _write_keys(keys, state / "kubeconfig", control)
     control.folder.mkdir()
-    _write_json(control.spec, control_spec(control, made, keys, _disks(state)))
+    admin = str(state / "kubeconfig")
+    disks = _module("realnode_disks", admin, str(state / "volumes"), *NODES)
+    _write_json(control.spec, control_spec(control, made, keys, disks))
     for name in NODES:
-        _write_node(machine(name, state), made, keys)
+        policies = _module("realnode_policies", admin, name)
+        own = machine(name, state)
+        _write_node(own, keys, node_spec(own, made, keys, policies))
     return images(made, state / "images")
 
 
@@ -71,9 +76,9 @@ def _write_keys(keys: Path, kubeconfig: Path, control: Machine) -> None:
         write_kubeconfig(path, cluster=cluster, token=token)
 
 
-def _write_node(own: Machine, made: Programs, keys: Path) -> None:
+def _write_node(own: Machine, keys: Path, spec: dict[str, Any]) -> None:
     (own.folder / "cni").mkdir(parents=True)
-    _write_json(own.spec, node_spec(own, made, keys))
+    _write_json(own.spec, spec)
     _write_json(own.folder / "kubelet", kubelet(own, keys, reserved_mib=_reserved_mib()))
     _write_json(own.folder / "proxy", proxy(own, keys))
     _write_json(own.folder / "cni" / "pods.conflist", network(own))
@@ -88,11 +93,11 @@ def _reserved_mib() -> int:
     return total_mib - total_mib // len(NODES)
 
 
-def _disks(state: Path) -> list[str]:
+def _module(name: str, *arguments: str) -> list[str]:
+    """The command of one of our own programs, which are modules beside this one."""
     return [
         *("env", f"PYTHONPATH={ROOT / 'tests'}", "PYTHONDONTWRITEBYTECODE=1"),
-        *(sys.executable, "-m", "support.realnode_disks"),
-        *(str(state / "kubeconfig"), str(state / "volumes"), *NODES),
+        *(sys.executable, "-m", f"support.{name}", *arguments),
     ]
 
 
