@@ -102,6 +102,18 @@ BAD: tuple[tuple[dict[str, Any], str], ...] = (
         "workers.pools.default.scaling: minReplicas is 9, above maxReplicas, which is 4",
     ),
     (pool(extraEnv=[{"name": "HOME", "value": "/"}]), "extraEnv: HOME is set by the chart"),
+    (pool(extraEnv=[{"name": "A", "value": "1"}] * 2), "extraEnv: A is set by the chart, or is"),
+    (
+        {
+            "settings": {"leaseSeconds": 60},
+            **pool(extraEnv=[{"name": "DATA_MINER_LEASE_SECONDS", "value": "1"}]),
+        },
+        "DATA_MINER_LEASE_SECONDS is set by the chart, or is there twice",
+    ),
+    (
+        {"operator": {"extraEnv": [{"name": "DATA_MINER_HOME", "value": "/"}]}},
+        "operator.extraEnv: DATA_MINER_HOME is set by the chart",
+    ),
     (pool(extraVolumes=[{"name": "tmp", "emptyDir": {}}]), "extraVolumes: tmp is a volume of the"),
     (
         {"storage": {"restrictUris": False, "allowedPrefixes": ["/raw"]}},

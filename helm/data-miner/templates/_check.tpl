@@ -56,14 +56,6 @@
 {{- fail (printf "%s.scaling: %s is %d, above maxReplicas, which is %d" $where . (int (index $pool.scaling .)) (int $pool.scaling.maxReplicas)) -}}
 {{- end -}}
 {{- end -}}
-{{- range list "PATH" "HOME" "POD_NAME" "PGUSER" "PGPASSWORD" "DATA_MINER_DATABASE_URL" "DATA_MINER_STORAGE_URI" "DATA_MINER_HOME" -}}
-{{- $reserved := . -}}
-{{- range $pool.extraEnv -}}
-{{- if eq .name $reserved -}}
-{{- fail (printf "%s.extraEnv: %s is set by the chart" $where .name) -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
 {{- range $pool.extraVolumes -}}
 {{- if has .name (list "scratch" "tmp" "shm" "models" "storage") -}}
 {{- fail (printf "%s.extraVolumes: %s is a volume of the chart" $where .name) -}}

@@ -207,3 +207,24 @@ helm.sh/hook: test
 helm.sh/hook-weight: {{ . | quote }}
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end -}}
+
+{{/* Variables of the operator's container. */}}
+{{- define "dm.operatorEnv" -}}
+{{ include "dm.sharedEnv" . }}
+- name: DATA_MINER_OPERATOR_OWN_NAMESPACE
+  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+- name: DATA_MINER_OPERATOR_LEASE_NAME
+  value: {{ include "dm.fullname" . }}-operator
+- name: DATA_MINER_OPERATOR_FOLDER
+  value: {{ .Values.operator.folder }}
+- name: DATA_MINER_OPERATOR_CREDENTIALS_FILE
+  value: /etc/data-miner/credentials/names.yaml
+{{- with .Values.operator.namespaces }}
+- name: DATA_MINER_OPERATOR_NAMESPACES
+  value: {{ join "," . }}
+{{- end }}
+{{- range $name, $value := .Values.operator.settings }}
+- name: DATA_MINER_OPERATOR_{{ snakecase $name | upper }}
+  value: {{ $value | toString | quote }}
+{{- end }}
+{{- end -}}

@@ -53,3 +53,37 @@ data-miner.io/slots: {{ .slots | int | quote }}
 data-miner.io/{{ kebabcase $name }}: {{ kindIs "string" $value | ternary $value (int $value) | quote }}
 {{- end }}
 {{- end -}}
+
+{{/* Variables of a worker's container: (list root pool). */}}
+{{- define "dm.workerEnv" -}}
+{{- $root := index . 0 -}}
+{{- $pool := index . 1 -}}
+- name: POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+{{- include "dm.sharedEnv" $root | nindent 0 }}
+{{- include "dm.bucketEnv" $root }}
+- name: DATA_MINER_CREDENTIALS_DIR
+  value: /etc/data-miner/credentials
+- name: DATA_MINER_WAIT_WHEN_DRAINED
+  value: "1"
+- name: DATA_MINER_GRACE_SECONDS
+  value: {{ int $pool.graceSeconds | quote }}
+- name: DATA_MINER_TASK_MEMORY_MB
+  value: {{ int $pool.taskMemoryMb | quote }}
+- name: DATA_MINER_PROVIDER
+  value: {{ ternary "cuda" "cpu" (gt (int $pool.gpu.count) 0) }}
+{{- end -}}
+
+{{/* Ends with one line when a variable of the user's is there already: (list where own extra). The API
+server would take one of the two. */}}
+{{- define "dm.onlyNew" -}}
+{{- $where := index . 0 -}}
+{{- $names := list -}}
+{{- range index . 1 | fromYamlArray -}}{{- $names = append $names .name -}}{{- end -}}
+{{- range index . 2 -}}
+{{- if has .name $names -}}
+{{- fail (printf "%s: %s is set by the chart, or is there twice" $where .name) -}}
+{{- end -}}
+{{- $names = append $names .name -}}
+{{- end -}}
+{{- end -}}

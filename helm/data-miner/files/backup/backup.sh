@@ -5,7 +5,7 @@
 # Rows are counted in the snapshot that is dumped: work goes on meanwhile.
 set -eu
 umask 077
-folder=/backups
+folder=$BACKUPS
 stamp=$(date -u +%Y%m%dT%H%M%SZ)
 part=$folder/.$stamp.part
 proof=data_miner_proof

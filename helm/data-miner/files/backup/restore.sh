@@ -4,7 +4,7 @@
 # It is restored beside the database first and takes its name at the end; what was there stays under
 # the name that is printed. Stop operator and workers before: whoever is connected is cut off.
 set -eu
-folder=/backups
+folder=$BACKUPS
 new=${PGDATABASE}_new
 old=${PGDATABASE}_$(date -u +%Y%m%dt%H%M%Sz)
 dump=$folder/${BACKUP:-$(cd "$folder" && ls -- *.dump | sort | tail -n 1)}

@@ -5,7 +5,7 @@
 # folder that the next start removes.
 set -eu
 umask 077
-secret=/etc/data-miner/database/password
+secret=$PASSWORD_FILE
 told=$PGDATA/data-miner.password
 
 if [ ! -s "$PGDATA/PG_VERSION" ]; then

@@ -34,7 +34,7 @@ def ask(method, path, body=None):
         },
     )
     try:
-        with urllib.request.urlopen(request, context=CONTEXT, timeout=20) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, context=CONTEXT, timeout=20) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
         if error.code == 404:
@@ -48,7 +48,7 @@ def wait(what, look):
     while time.monotonic() < DEADLINE:
         holds, line = look()
         if line != said:
-            print(line, flush=True)  # noqa: T201
+            print(line, flush=True)
             said = line
         if holds:
             return
@@ -82,4 +82,4 @@ project["metadata"] = {"name": NAME, "namespace": NAMESPACE}
 ask("POST", PROJECTS, project)
 wait("the project to be complete", complete)
 ask("DELETE", f"{PROJECTS}/{NAME}")
-print("a dataset was mined")  # noqa: T201
+print("a dataset was mined")
