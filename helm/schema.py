@@ -386,6 +386,7 @@ VALUES: Final = {
         networkPolicy=fields(
             enabled=flag(),
             metricsFrom=items(kubernetes("A peer")),
+            dnsPorts=items(whole(1, 65535)),
             apiServerPorts=items(whole(1, 65535)),
             apiServerCidrs=items(text(CIDR)),
             databaseCidrs=items(text(CIDR)),

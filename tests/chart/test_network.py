@@ -176,6 +176,17 @@ def test_with_all_egress_denied_workers_still_have_database_and_store() -> None:
     assert found["worker"] == "database, store, dns"
 
 
+def test_names_are_resolved_whatever_port_the_name_servers_pods_have() -> None:
+    """A policy is about the pods behind the Service, which need not listen on port 53."""
+    objects = render()
+    policies, known = of_kind(objects, "NetworkPolicy"), ends(objects)
+    dns = End("dns", "10.244.0.2", "kube-system", {"k8s-app": "kube-dns"})
+    for pod in ("operator", "worker", "migrate", "test"):
+        for port in (53, 5353):
+            assert allowed(policies, known[pod], dns, port, udp=True)
+            assert allowed(policies, known[pod], dns, port)
+
+
 def test_every_pod_is_under_a_policy_in_both_directions() -> None:
     for name in ("default", "backup", "external", "namespaced", "cnpg", "gpu"):
         objects = render(name)
