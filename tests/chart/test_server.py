@@ -125,16 +125,17 @@ def test_the_life_of_a_release(plane: ControlPlane, namespace: str) -> None:
     # The operator sets the replicas of pools: an upgrade leaves them, and restarts no worker.
     kubectl("scale", *here, POOL, "--replicas=3")
     scaled = get(POOL, ".metadata.generation")
-    kubectl("patch", "crd", CRD, "--type=json", "--patch",
-            '[{"op": "replace", "path": "/spec/names/shortNames", "value": ["old"]}]',
-            "--field-manager=helm")  # fmt: skip
     helm(plane, "upgrade", "data-miner", str(CHART), *here, "--no-hooks",
-         "--set", "operator.replicas=1", "--force-conflicts")  # fmt: skip
+         "--set", "operator.replicas=1")  # fmt: skip
     assert get(OPERATOR, ".spec.replicas") == "1"
     assert get(POOL, ".spec.replicas") == "3"
     assert get(POOL, ".metadata.generation") == scaled != generation
     assert get("secret/data-miner-database", ".data.password") == password
-    # The definition went with the upgrade.
+
+    # The definition goes with the upgrade, whatever was there before.
+    older = '[{"op": "replace", "path": "/spec/names/shortNames", "value": ["old"]}]'
+    kubectl("patch", "crd", CRD, "--type=json", "--patch", older)
+    helm(plane, "upgrade", "data-miner", str(CHART), *here, "--no-hooks", "--force-conflicts")
     assert get(f"crd/{CRD}", ".spec.names.shortNames[0]") == "mp"
 
     helm(plane, "rollback", "data-miner", "1", *here, "--no-hooks")
