@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import data_miner
-from support.images.container import Container, Open
+from support.images.container import Container, Open, end
 from support.product import DEMO_PROJECT, FAST, Product
 from support.waiting import eventually
 
@@ -180,8 +180,7 @@ def sockets(opened: Open, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         assert server.poll() is None, server.communicate()[1]
         yield folder
     finally:
-        server.kill()
-        server.communicate()
+        end(server)
 
 
 @pytest.fixture
@@ -191,7 +190,10 @@ def mine(opened: Open, sockets: Path, tmp_path: Path) -> Container:
     home.mkdir()
     for folder in (tmp_path, home):
         folder.chmod(0o777)
-    return opened("worker", {sockets: SOCKETS, home: "/var/lib/data-miner"})
+    worker = opened("worker", {sockets: SOCKETS, home: "/var/lib/data-miner"})
+    upgraded = worker.do("db", "upgrade", DATA_MINER_DATABASE_URL=URL)
+    assert upgraded.returncode == 0, upgraded.stderr
+    return worker
 
 
 @pytest.mark.timeout(600)
@@ -218,8 +220,6 @@ def test_a_worker_answers_for_its_health(mine: Container) -> None:
     """The image's own check says yes beside a worker that lives, and no beside none."""
     check = mine.config["Healthcheck"]["Test"][1:]
     assert mine.do(*check[1:], entrypoint=check[:1]).returncode == 1
-    upgraded = mine.do("db", "upgrade", DATA_MINER_DATABASE_URL=URL)
-    assert upgraded.returncode == 0, upgraded.stderr
     text = f"""
 import subprocess, sys, time
 worker = subprocess.Popen(["data-miner", "worker", "--metrics-port", "8080"])

@@ -42,6 +42,8 @@ def archive(name: str) -> Path:
 def ensure(name: str) -> str:
     """The name of an image in buildah's store, built when it is not there. Raises BuildError."""
     buildah.needed("buildah")
+    if name in IMAGES and buildah.has(state.stored(IMAGES[name])):
+        return state.stored(IMAGES[name])
     with state.locked():
         return _ensure(name)
 

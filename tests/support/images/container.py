@@ -6,7 +6,9 @@ process table of its own.
 
 from __future__ import annotations
 
+import os
 import shlex
+import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -59,7 +61,7 @@ class Container:
         inside = f"cd {shlex.quote(folder)} && exec {shlex.join(given)}"
         user = self.config["User"] or "0:0"
         return [
-            *("unshare", "--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child"),
+            *("unshare", "--mount", "--net", "--pid", "--ipc", "--uts", "--fork"),
             *("sh", "-c", _STAGE, "container", str(self.root), str(self.point), user),
             *(*variables, "setpriv", "--no-new-privs"),
             *("chroot", f"--userspec={user}", "--groups=", str(self.point)),
@@ -67,7 +69,7 @@ class Container:
         ]
 
     def start(self, *arguments: str, **more: Any) -> subprocess.Popen[str]:
-        """Start a program; the caller ends it and waits for it."""
+        """Start a program; the caller ends it with `end`."""
         return subprocess.Popen(
             self.command(*arguments, **more),
             env=self.surroundings(),
@@ -93,6 +95,19 @@ class Container:
         """What `command` needs of its environment."""
         binds = " ".join(f"{outside}:{inside}" for outside, inside in self.binds.items())
         return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "BINDS": binds}
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Kill what was started, and everything that it started, and wait for its end.
+
+    The first process of the namespace takes the others with it; it has another user than who
+    started it, so no signal follows it by itself.
+    """
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if process.poll() is None:
+        for child in children.read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+    process.communicate(timeout=30)
 
 
 Open = Callable[..., Container]
