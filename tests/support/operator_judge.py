@@ -435,8 +435,10 @@ class Judge:
 _LEFT = """
     SELECT t.stage, t.state, p.namespace, p.name FROM tasks t JOIN projects p USING (project_id)
     WHERE t.state <> 'failed'
-      AND NOT (p.suspended AND (p.owner_uid IS NOT NULL OR p.owner_installation IS NULL))
+      AND (NOT p.suspended
+           OR EXISTS (SELECT FROM task_wishes w WHERE w.id = t.id AND NOT w.suspended))
 """
+"""What a stopped project alone wants may wait, also what another that is gone has left to it."""
 
 
 def scaled_elsewhere(deployment: Object) -> bool:
