@@ -27,7 +27,7 @@ def test_without_buildah_it_names_the_line_that_installs_it(tmp_path: Path) -> N
     """One line, whatever was asked for."""
     for program in ("sh", "dirname", "env"):
         (tmp_path / program).symlink_to(str(shutil.which(program)))
-    for arguments in (["build", "base"], ["tar", "worker"], ["clean"]):
+    for arguments in (["build", "base"], ["sizes"], ["clean"]):
         code, line = said(*arguments, PATH=str(tmp_path), GO=str(shutil.which("go")))
         assert (code, line) == (
             1,

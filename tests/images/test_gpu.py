@@ -53,7 +53,7 @@ for name in sorted(os.listdir("/opt/data-miner/venv/lib/cuda")):
     try:
         ctypes.CDLL(name)
     except OSError as error:
-        print(name, error)
+        print(error)
 import onnxruntime
 try:
     ctypes.CDLL(str(pathlib.Path(onnxruntime.__file__).with_name("capi")
@@ -62,9 +62,9 @@ except OSError as error:
     print(error)
 """
     done = worker.do("-c", text, entrypoint=[PYTHON])
-    assert done.stdout.splitlines() == [
+    assert set(done.stdout.splitlines()) == {
         "libcuda.so.1: cannot open shared object file: No such file or directory"
-    ]
+    }
 
 
 def test_it_is_no_heavier_than_promised(worker: Container) -> None:

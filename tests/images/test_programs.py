@@ -213,7 +213,7 @@ def test_the_demo_completes_with_no_network(mine: Container, tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     inside = json.loads(done.stdout.strip().splitlines()[-1])
     outside: Any = Product(tmp_path / "own").mine(DEMO_PROJECT)
-    assert inside["digest"] == outside["digest"]
+    assert inside["dataset"]["digest"] == outside["dataset"]["digest"]
 
 
 def test_a_worker_answers_for_its_health(mine: Container) -> None:
