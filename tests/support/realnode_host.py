@@ -154,7 +154,7 @@ def power_on(own: Machine) -> None:
         subprocess.run(
             [
                 *("setsid", "--fork", "unshare", "--pid", "--fork", "--mount-proc", "--mount"),
-                *("--net", "--uts", "--ipc", "--propagation=private"),
+                *("--net", "--uts", "--ipc", "--propagation=slave"),
                 *(sys.executable, "-I", "-S", str(INIT), str(own.spec)),
             ],
             check=True,
