@@ -7,10 +7,10 @@ SEED ?= 1
 SOAK_LOG ?= out/soak.log
 GENERATED := crds docs/reference docs/configuration.md
 
-.PHONY: help setup demo test test-cluster soak check generate verify bench demo-models lock clean
+.PHONY: help setup demo test test-cluster test-chart test-images test-install images cluster-up cluster-down soak check generate verify bench demo-models lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## mine the bundled clips into out/demo/dataset
 	@scripts/setup runtime
@@ -37,6 +37,26 @@ test-cluster: setup ## the cluster tests alone; KUBECONFIG=... runs them on that
 	@scripts/controlplane >/dev/null
 	@$(if $(KUBECONFIG),echo "on the cluster of $(KUBECONFIG)",:)
 	$(if $(KUBECONFIG),KUBECONFIG="$(KUBECONFIG)" DATA_MINER_TEST_CLUSTER=1) $(PY) -m pytest -n 2 --dist loadfile tests/cluster
+
+test-chart: setup ## the Helm chart: renders, schema, rules, and a real API server
+	@scripts/helmtools >/dev/null
+	@scripts/controlplane >/dev/null
+	$(PY) -m pytest -n 2 --dist loadfile tests/chart
+
+test-images: setup ## the container images, as root: built, then looked into as a restricted pod would
+	$(PY) -m pytest tests/images
+
+test-install: setup ## the images and the chart on two real nodes, as root
+	$(PY) -m pytest tests/realnode tests/install
+
+images: ## build the container images here, without a registry (as root)
+	@scripts/images all
+
+cluster-up: setup ## a Kubernetes cluster with two real nodes on this host, as root; prints its kubeconfig
+	@scripts/cluster up
+
+cluster-down: ## take it away; the host is as it was before
+	@scripts/cluster down
 
 soak: setup ## kill everything in N runs of the demo (N=20 SEED=1); a line for each in out/soak.log
 	@scripts/controlplane >/dev/null

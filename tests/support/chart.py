@@ -141,12 +141,12 @@ def _helm(
 
 
 def run_helm(
-    *arguments: str, env: Mapping[str, str] | None = None
+    *arguments: str, env: Mapping[str, str] | None = None, seconds: float = 250
 ) -> subprocess.CompletedProcess[str]:
     """Run helm with a home of its own: nothing of the user's is read or written."""
     with tempfile.TemporaryDirectory() as home:
         return subprocess.run(
             [str(helm()), *arguments],
             env={"HOME": home, "PATH": "/usr/bin:/bin", **(env or {})},
-            cwd=Path(home), capture_output=True, text=True, check=False, timeout=250,
+            cwd=Path(home), capture_output=True, text=True, check=False, timeout=seconds,
         )  # fmt: skip
