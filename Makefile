@@ -5,7 +5,7 @@ OUT ?= out/demo
 N ?= 20
 SEED ?= 1
 SOAK_LOG ?= out/soak.log
-GENERATED := crds docs/reference docs/configuration.md
+GENERATED := crds docs/reference docs/configuration.md docs/values.md helm/data-miner
 
 .PHONY: help setup demo test test-cluster test-chart test-images test-install images cluster-up cluster-down soak check generate verify bench demo-models lock clean
 
@@ -26,12 +26,13 @@ check: setup ## format, lint, types, import rules, unit tests
 	.venv/bin/lint-imports
 	$(PY) -m pytest -q -n 2 tests/unit
 
-test: check ## check, then PostgreSQL, media, models, workers and a Kubernetes control plane
+test: check ## check, then PostgreSQL, media, models, workers, the chart and a Kubernetes control plane
 	@scripts/controlplane >/dev/null
+	@scripts/helmtools >/dev/null
 	$(PY) -m coverage run -m pytest -q tests/unit/operator/reconcile tests/unit/operator/scaling \
 		-k "not simulation and not document and not properties"
 	$(PY) -m coverage report --skip-covered
-	$(PY) -m pytest -n 2 --dist loadfile tests/models tests/integration tests/cluster $(wildcard tests/e2e)
+	$(PY) -m pytest -n 2 --dist loadfile tests/models tests/integration tests/cluster tests/chart tests/e2e
 
 test-cluster: setup ## the cluster tests alone; KUBECONFIG=... runs them on that cluster
 	@scripts/controlplane >/dev/null
@@ -68,6 +69,7 @@ generate: setup ## write what is derived from the code
 	$(PY) -m data_miner.spec.reference
 	$(PY) -m data_miner.spec.crd
 	$(PY) -m data_miner.configuration
+	$(PY) helm/generate.py
 
 verify: generate ## fail when a generated file is not what the code says
 	@git diff --exit-code -- $(GENERATED)
