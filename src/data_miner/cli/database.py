@@ -13,7 +13,6 @@ from data_miner.cli import options
 from data_miner.cli.words import duration
 from data_miner.db.engine import engine_for
 from data_miner.db.patience import wait_for_schema, wait_until_reachable
-from data_miner.db.revision import REVISIONS, found_schema
 from data_miner.errors import SpecError
 from data_miner.local.home import prepare
 from data_miner.postgres.server import embedded
@@ -28,12 +27,6 @@ def db_upgrade(
     wait_seconds: Annotated[
         float, typer.Option(min=0, help="How long a database may take until it answers.")
     ] = 0,
-    keep_newer: Annotated[
-        bool,
-        typer.Option(
-            "--keep-newer", help="Leave a schema alone that is newer than this program's."
-        ),
-    ] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Bring the schema to this program's revision; safe to run twice and by two at once."""
@@ -42,8 +35,8 @@ def db_upgrade(
 
     settings = options.settings(home)
     if settings.database_url:
-        newer = _newer(settings.database_url, wait_seconds) if wait_seconds or keep_newer else None
-        reached = newer if newer and keep_newer else upgrade(settings.database_url, revision)
+        _wait(settings.database_url, wait_seconds)
+        reached = upgrade(settings.database_url, revision)
     else:
         prepare(settings.home)
         with embedded(settings.home) as url:
@@ -70,14 +63,12 @@ def db_wait(
         engine.dispose()
 
 
-def _newer(url: str, seconds: float) -> str | None:
-    """The schema's revision if a newer program has made it, as soon as the database answers."""
+def _wait(url: str, seconds: float) -> None:
+    if not seconds:
+        return
     engine = engine_for(url, pool_size=1, connect_timeout_seconds=5)
     try:
         wait_until_reachable(engine, seconds, lambda line: typer.echo(line, err=True))
-        with engine.connect() as connection:
-            found = found_schema(connection).revision
-        return found if found not in {None, *REVISIONS} else None
     finally:
         engine.dispose()
 
