@@ -63,7 +63,7 @@ class Scene:
             )
 
         self.cluster.wait(
-            "MiningProject", name, holds, seconds=60, what=f"{condition}={status}\n{self.tail}"
+            "MiningProject", name, holds, seconds=150, what=f"{condition}={status}\n{self.tail}"
         )
 
     @property
@@ -161,10 +161,15 @@ def what_people_do(scene: Scene) -> Iterator[None]:
         scene.settled(made, "Suspended", "False")
         scene.settled(edited, "Suspended", "True")
         cluster.wait_condition(
-            "MiningProject", lacks, "ModelsReady", status="False", reason="MakingModels", seconds=60
+            "MiningProject",
+            lacks,
+            "ModelsReady",
+            status="False",
+            reason="MakingModels",
+            seconds=150,
         )
-        eventually(lambda: released(scene, gone), seconds=60, what=f"{gone}\n{scene.tail}")
-        eventually(lambda: jobs(scene, model) == 1, seconds=60, what=f"a Job\n{scene.tail}")
+        eventually(lambda: released(scene, gone), seconds=150, what=f"{gone}\n{scene.tail}")
+        eventually(lambda: jobs(scene, model) == 1, seconds=150, what=f"a Job\n{scene.tail}")
     finally:
         scene.proxy.heal()
     ids = {cluster.get("MiningProject", n)["status"].get("projectId") for n in (made, edited)}  # type: ignore[index]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
 from data_miner_operator import rbac
 from support.cluster import Cluster, fresh_namespace
+from support.waiting import eventually
 
 ALLOWED = (
     ("get list watch delete", "miningprojects.data-miner.io"),
@@ -82,6 +84,11 @@ def _answers(
     }
 
 
+def _may_all(cluster: Cluster, namespace: str) -> bool:
+    """Whether the table is granted: an API server learns of its own roles by a watch."""
+    return all(_answers(cluster, ALLOWED, namespace).values())
+
+
 def test_for_the_cluster_the_rights_are_the_table_and_no_more(
     cluster: Cluster, elsewhere: str
 ) -> None:
@@ -89,10 +96,13 @@ def test_for_the_cluster_the_rights_are_the_table_and_no_more(
     cluster.apply(*objects)
     try:
         for namespace in (cluster.namespace, elsewhere):
-            assert all(_answers(cluster, ALLOWED, namespace).values())
+            eventually(partial(_may_all, cluster, namespace), what="its rights")
             denied = _answers(cluster, DENIED, namespace)
             assert not [name for name, allowed in denied.items() if allowed]
-        assert all(_answers(cluster, ALLOWED_AT_HOME, cluster.namespace).values())
+        eventually(
+            lambda: all(_answers(cluster, ALLOWED_AT_HOME, cluster.namespace).values()),
+            what="its rights at home",
+        )
         assert not any(_answers(cluster, ALLOWED_AT_HOME, elsewhere).values())
     finally:
         for found in objects:
@@ -102,7 +112,9 @@ def test_for_the_cluster_the_rights_are_the_table_and_no_more(
 def test_for_one_namespace_nothing_is_granted_elsewhere(cluster: Cluster, elsewhere: str) -> None:
     cluster.apply(*rbac.render(cluster.namespace, [cluster.namespace]))
 
-    assert all(_answers(cluster, (*ALLOWED, *ALLOWED_AT_HOME), cluster.namespace).values())
+    # An API server learns of its own roles by a watch.
+    asked = (*ALLOWED, *ALLOWED_AT_HOME)
+    eventually(lambda: all(_answers(cluster, asked, cluster.namespace).values()), what="its rights")
     assert not any(_answers(cluster, (*ALLOWED, *ALLOWED_AT_HOME), elsewhere).values())
     denied = _answers(cluster, DENIED, cluster.namespace)
     assert not [name for name, allowed in denied.items() if allowed]
