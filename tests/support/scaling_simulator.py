@@ -103,11 +103,12 @@ class Simulation:
         pools: Mapping[str, Mapping[str, object]],
         *,
         lag: bool = False,
+        late: bool = False,
         start_seconds: float = 20.0,
         places: int = 1_000_000,
     ) -> None:
         """`pools`: annotations by pool, without their prefix. `lag`: the scaler sees Deployments
-        and Pods a tick late."""
+        and Pods a tick late; `late`: the queue and its workers."""
         self.now = 0.0
         self.pools = {
             name: SimPool(
@@ -137,6 +138,8 @@ class Simulation:
         self.report = ScalingReport()
         self._names = 0
         self._lag = lag
+        self._late = late
+        self._seen: tuple[float, Pulse | None] | None = None
         self._measured: deque[tuple[float, str, float]] = deque()
         self._view: tuple[list[Object], list[Object]] | None = None
         self._stages = {pool: parse(pool, at.annotations).stages for pool, at in self.pools.items()}
@@ -393,7 +396,10 @@ class Simulation:
         view = self._view if self._lag and self._view is not None else objects
         self._view = objects
         pools = read_pools(*view, MIDNIGHT + timedelta(seconds=self.now))
-        step = self.scaler.step(pools, self.pulse(), self.now, self.now)
+        newest = self.now, self.pulse()
+        looked_at, pulse = self._seen if self._late and self._seen is not None else newest
+        self._seen = newest
+        step = self.scaler.step(pools, pulse, looked_at, self.now)
         self.report = self._loop.run_until_complete(step)
         self.events += [(self.now, event) for event in self.report.events]
         for report in self.report.pools:

@@ -40,6 +40,8 @@ class PodFact:
     """A node was found for it."""
     running: bool
     ready: bool
+    crashing: bool
+    """A container of it does not stay up."""
     created: str
     """As the API server writes it, which sorts by time; empty when it says nothing."""
     template: str
@@ -144,6 +146,7 @@ def _pod(pod: Object) -> PodFact:
         assigned=bool((pod.get("spec") or {}).get("nodeName")),
         running=(pod.get("status") or {}).get("phase") == "Running",
         ready=_condition(pod, "Ready").get("status") == "True",
+        crashing=_crashing(pod) is not None,
         created=meta.get("creationTimestamp") or "",
         template=(meta.get("labels") or {}).get("pod-template-hash", ""),
         deletion_cost=deletion_cost,

@@ -20,6 +20,9 @@ GRACE_STEPS: Final = 3
 """How long a marked worker that nobody wants to remove stays marked, at least in seconds and in
 times of a step: longer than the pause between two steps down, so that what was drained for the next
 one is not taken back."""
+COMING_SECONDS: Final = 60.0
+"""How long a pod that shall go may run without a worker, until it counts as one that has none.
+Longer than a look at the queue is old."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class Mark:
 
 
 Marks = Mapping[str, Mark]
-"""By worker id."""
+"""By worker id; by its name for a pod that shall go and whose worker is still to come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Plan:
     undrain: tuple[str, ...] = ()
     drain: tuple[str, ...] = ()
     wanted: frozenset[str] = frozenset()
-    """Workers that shall go, marked or not."""
+    """Workers that shall go, marked or not, and pods whose worker is still to come."""
     costs: Mapping[str, int] = field(default_factory=dict)
     """Deletion costs to write, by pod: only those that differ from what the pods have."""
     replicas: int | None = None
@@ -77,7 +80,7 @@ def plan(
 
 
 def seen(marks: Marks, everyone: Iterable[Member], wanted: Collection[str], now: float) -> Marks:
-    """The marks of a pool after this look: `wanted` are the workers that shall go.
+    """The marks of a pool after this look: `wanted` is that of its plan.
 
     Workers that are marked by others or by an earlier leader are taken up. What is gone, or not
     marked any more, is forgotten.
@@ -89,6 +92,8 @@ def seen(marks: Marks, everyone: Iterable[Member], wanted: Collection[str], now:
                 mark = marks.get(worker.worker_id) or Mark(now, worker.worker_id in wanted)
                 unwanted = None if worker.worker_id in wanted else mark.unwanted_since or now
                 kept[worker.worker_id] = replace(mark, unwanted_since=unwanted)
+        if member.coming and member.pod.name in wanted:
+            kept[member.pod.name] = marks.get(member.pod.name) or Mark(now, ours=True)
     return kept
 
 
@@ -101,16 +106,19 @@ def _shrink(
     now: float,
 ) -> Plan:
     late = {m.pod.name for m in leaving if m.held and _timed_out(pool, m, marks, now)}
-    free = {m.pod.name for m in leaving if m.drained and not m.held} | late
+    coming = {m.pod.name for m in leaving if m.coming}
+    free = {m.pod.name for m in leaving if m.drained and not m.held} - coming | late
+    free |= {name for name in coming if _overdue(marks.get(name), now)}
     names = {member.pod.name for member in leaving}
     rest = [member for member in everyone if member.pod.name not in names]
     wanted = frozenset(worker.worker_id for member in leaving for worker in member.workers)
-    # Pods that are not ready go first whatever they cost.
+    wanted |= coming
+    # A pod without a node goes first whatever it costs; one that starts may soon be ready.
     cost = costs(everyone, names, free)
     changed = {
         m.pod.name: cost[m.pod.name]
         for m in everyone
-        if m.pod.ready and cost[m.pod.name] != m.pod.deletion_cost
+        if m.pod.assigned and cost[m.pod.name] != m.pod.deletion_cost
     }
     # Which of several pods without a worker goes makes no difference.
     stays = (m for m in everyone if m.pod.name not in free and (m.pod.ready or m.workers))
@@ -118,7 +126,7 @@ def _shrink(
     going = sum(m.pod.name in free and (busy is None or order(m) < busy) for m in everyone)
     fewer = max(verdict.replicas, min(pool.fact.replicas, len(everyone) - going))
     waits = fewer >= pool.fact.replicas
-    text = f"{len(leaving) - len(free)} of the {len(leaving)} pods that go still hold work"
+    text = f"{len(leaving) - len(free)} of the {len(leaving)} pods that go may still hold work"
     return Plan(
         undrain=_unwanted(pool, verdict, rest, marks, now),
         drain=tuple(w.worker_id for m in leaving for w in m.workers if not w.drain),
@@ -139,6 +147,11 @@ def _timed_out(pool: Pool, member: Member, marks: Marks, now: float) -> bool:
         for w in member.workers
         if w.held
     )  # fmt: skip
+
+
+def _overdue(mark: Mark | None, now: float) -> bool:
+    """Whether the pod has been waited for long enough for its worker to come."""
+    return mark is not None and now - mark.since >= COMING_SECONDS
 
 
 def _unwanted(

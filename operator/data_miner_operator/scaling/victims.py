@@ -44,6 +44,12 @@ class Member:
         """All its workers are marked; also true for a pod without any."""
         return all(worker.drain for worker in self.workers)
 
+    @property
+    def coming(self) -> bool:
+        """It runs, and no worker in it is known: one may have come, and taken work, since the queue
+        was looked at."""
+        return not self.workers and self.pod.running and not self.pod.crashing
+
 
 def pod_names(worker: WorkerFact) -> set[str]:
     """What the pod may be called that the worker runs in. Its id is the pod's name where the chart

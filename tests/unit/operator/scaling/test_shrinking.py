@@ -7,7 +7,15 @@ from typing import Any
 from data_miner.catalog.pulse import WorkerFact
 from data_miner_operator.scaling.policy import Reason, Verdict
 from data_miner_operator.scaling.pools import Pool
-from data_miner_operator.scaling.shrinking import GRACE_SECONDS, Mark, Marks, Plan, plan, seen
+from data_miner_operator.scaling.shrinking import (
+    COMING_SECONDS,
+    GRACE_SECONDS,
+    Mark,
+    Marks,
+    Plan,
+    plan,
+    seen,
+)
 from data_miner_operator.scaling.victims import FREE_COST, LEAVING_COST, Member, members
 from support.scaling import Object, deployment, pod, read_pool, worker
 
@@ -47,7 +55,7 @@ def test_a_marked_worker_that_holds_something_is_waited_for() -> None:
     found = todo(pool, 1)
 
     assert (found.drain, found.costs, found.replicas) == ((), {}, None)
-    assert found.sentence == "1 of the 1 pods that go still hold work"
+    assert found.sentence == "1 of the 1 pods that go may still hold work"
 
 
 def test_a_marked_worker_that_holds_nothing_is_made_the_cheapest_before_the_scale_is_written() -> (
@@ -58,6 +66,36 @@ def test_a_marked_worker_that_holds_nothing_is_made_the_cheapest_before_the_scal
 
     assert (todo(cheap, 1).costs, todo(cheap, 1).replicas) == ({"a": FREE_COST}, 1)
     assert (todo(cheapest, 1).costs, todo(cheapest, 1).replicas) == ({}, 1)
+
+
+def test_a_pod_that_runs_is_waited_for_until_its_worker_is_known_and_marked() -> None:
+    coming = made(pod("a"), pod("b"), worker("b", 1, busy=9))
+    there = made(pod("a", cost=LEAVING_COST), worker("a", 1), pod("b"), worker("b", 1, busy=9))
+
+    first = todo(coming, 1)
+    assert (first.costs["a"], first.replicas, first.reason) == (LEAVING_COST, None, Reason.DRAINING)
+    assert first.wanted == {"a"}
+    assert (todo(there, 1).drain, todo(there, 1).replicas) == (("w-a",), None)
+
+
+def test_a_pod_that_runs_for_long_without_a_worker_goes() -> None:
+    pool = made(pod("a", cost=LEAVING_COST), pod("b"), worker("b", 1))
+    first = seen({}, pool[1], {"a"}, 5.0)
+    again = seen(first, pool[1], {"a"}, 9.0)
+
+    assert again == first == {"a": Mark(5.0, ours=True)}
+    assert todo(pool, 1, marks=first, now=5.0 + COMING_SECONDS - 1).replicas is None
+    assert todo(pool, 1, marks=first, now=5.0 + COMING_SECONDS).replicas == 1
+    assert seen(first, pool[1], {"w-b"}, 9.0).keys() == {"w-b"}
+
+
+def test_a_pod_whose_container_keeps_ending_goes_at_once() -> None:
+    crashed = pod("a", ready=False)
+    crashed["status"]["containerStatuses"] = [
+        {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "restartCount": 3}
+    ]
+
+    assert todo(made(crashed, pod("b"), worker("b", 1)), 1).replicas == 1
 
 
 def test_nothing_is_scaled_while_the_replica_set_could_take_another_pod() -> None:

@@ -28,10 +28,11 @@ def simulation(
     pools: dict[str, dict[str, object]],
     *,
     lag: bool = False,
+    late: bool = False,
     start_seconds: float = 20.0,
     places: int = 1_000_000,
 ) -> Iterator[Simulation]:
-    world = Simulation(pools, lag=lag, start_seconds=start_seconds, places=places)
+    world = Simulation(pools, lag=lag, late=late, start_seconds=start_seconds, places=places)
     try:
         yield world
     finally:
@@ -116,12 +117,25 @@ def test_a_pool_stays_in_its_bounds_grows_at_its_pace_and_never_beyond_what_can_
 
 
 @FEW
-@given(load=LOADS, lag=st.booleans(), slots=st.integers(1, 4), restarts=st.booleans())
+@given(
+    load=LOADS,
+    behind=st.sampled_from(["nothing", "pods", "queue"]),
+    slots=st.integers(1, 4),
+    start_seconds=st.sampled_from([20.0, 100.0, 400.0]),
+    restarts=st.booleans(),
+)
+@example(load=Load(7.0, 3.0, 600.0, 100), behind="queue", slots=1, start_seconds=20.0,
+         restarts=False)  # fmt: skip
 def test_a_worker_that_goes_holds_nothing(
-    load: Load, lag: bool, slots: int, restarts: bool
+    load: Load, behind: str, slots: int, start_seconds: float, restarts: bool
 ) -> None:
-    pool: dict[str, object] = {"max-replicas": 20, "slots": slots, "target-drain-seconds": 60}
-    with simulation({"all": pool}, lag=lag) as world:
+    pool: dict[str, object] = {
+        "max-replicas": 20, "slots": slots, "target-drain-seconds": 60, "step-seconds": 5,
+        "scale-down-stabilization-seconds": 5,
+    }  # fmt: skip
+    with simulation(
+        {"all": pool}, lag=behind == "pods", late=behind == "queue", start_seconds=start_seconds
+    ) as world:
         load.feed(world)
         if restarts:
             world.run(400)
