@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext, suppress
 from itertools import count
 from pathlib import Path
 from secrets import token_hex
@@ -13,9 +12,10 @@ import pytest
 from support.api_proxy import ApiProxy
 from support.cluster import Cluster, fresh_namespace, install_crds
 from support.controlplane import ControlPlane, control_plane_in
-from support.controlplane_build import BuildError, binaries
+from support.controlplane_build import binaries
 from support.kube_client import KubeClient, access_of
 from support.node import NodeSpec, ProcessNode
+from support.suites import build_first, leave_out_on_a_users_cluster, mark
 from support.users_cluster import UsersCluster, users_cluster, wanted
 
 HERE = Path(__file__).parent
@@ -25,29 +25,17 @@ _numbers = count(1)
 
 def pytest_configure(config: pytest.Config) -> None:
     """Tell pytest the marker."""
-    config.addinivalue_line(
-        "markers", f"{OWN}: needs a control plane that may be killed; left out on a user's cluster"
-    )
+    mark(config, OWN, "needs a control plane that may be killed")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On a user's cluster, leave out the tests that kill parts of it."""
-    if not wanted():
-        return
-    killers = [item for item in items if item.get_closest_marker(OWN)]
-    items[:] = [item for item in items if item not in killers]
-    config.hook.pytest_deselected(items=killers)
+    """On a user's cluster, nothing is broken."""
+    leave_out_on_a_users_cluster(config, items, OWN)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build the programs, if need be, where no test's time limit runs and progress is seen."""
-    if session.config.option.collectonly or not any(
-        HERE in item.path.parents for item in session.items
-    ):
-        return
-    capture = session.config.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled() if capture else nullcontext(), suppress(BuildError):
-        binaries()  # what fails here fails the tests, with its one line
+    """Build the programs, if need be."""
+    build_first(session, HERE, binaries)
 
 
 @pytest.fixture(scope="session")

@@ -119,5 +119,5 @@ def test_without_go_one_line_says_what_to_do() -> None:
     assert said.returncode == 1
     assert said.stdout == ""
     assert len(said.stderr.splitlines()) == 1
-    assert "need Go 1.26 or newer" in said.stderr
+    assert "Go 1.26 or newer is needed" in said.stderr
     assert "GO=/bin/false is not" in said.stderr

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from support.controlplane_build import BuildError
 from support.images import buildah, building
 from support.images.catalogue import IMAGES
 from support.images.container import Container, Open
+from support.suites import build_first
 
 HERE = Path(__file__).parent
 BUILT = ("worker", "operator", "postgres")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build where no test's time limit runs and progress is seen."""
-    if session.config.option.collectonly or not any(
-        HERE in item.path.parents for item in session.items
-    ):
-        return
-    capture = session.config.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled() if capture else nullcontext(), suppress(BuildError):
-        for name in BUILT:  # what fails here fails the tests, with its one line
-            building.ensure(name)
+    """Build the images, if need be."""
+    build_first(session, HERE, lambda: [building.ensure(name) for name in BUILT])
 
 
 @pytest.fixture(scope="session")

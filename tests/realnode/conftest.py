@@ -6,16 +6,14 @@ It is one for all: these tests break its nodes, so they run one after the other.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
 
-from support.controlplane_build import BuildError
 from support.realnode import OwnCluster, RealCluster, running
 from support.realnode_build import programs
 from support.realnode_pods import Namespace, restricted_namespace
-from support.users_cluster import wanted
+from support.suites import build_first, leave_out_on_a_users_cluster, mark
 
 HERE = Path(__file__).parent
 OWN = "own_nodes"
@@ -23,29 +21,17 @@ OWN = "own_nodes"
 
 def pytest_configure(config: pytest.Config) -> None:
     """Tell pytest the marker."""
-    config.addinivalue_line(
-        "markers", f"{OWN}: breaks a node or needs the probe image; left out on a user's cluster"
-    )
+    mark(config, OWN, "breaks a node or needs the probe image")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On a user's cluster, leave out what breaks its nodes."""
-    if not wanted():
-        return
-    breaking = [item for item in items if item.get_closest_marker(OWN)]
-    items[:] = [item for item in items if item not in breaking]
-    config.hook.pytest_deselected(items=breaking)
+    """On a user's cluster, nothing is broken."""
+    leave_out_on_a_users_cluster(config, items, OWN)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build the programs, if need be, where no test's time limit runs and progress is seen."""
-    if session.config.option.collectonly or not any(
-        HERE in item.path.parents for item in session.items
-    ):
-        return
-    capture = session.config.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled() if capture else nullcontext(), suppress(BuildError):
-        programs()  # what fails here fails the tests, with its one line
+    """Build the programs, if need be."""
+    build_first(session, HERE, programs)
 
 
 @pytest.fixture(scope="session")

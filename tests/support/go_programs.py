@@ -19,15 +19,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from support.controlplane_build import BuildError
-
-__all__ = ["ROOT", "BuildError", "Module", "cache", "programs_of", "required"]
-
 ROOT = Path(__file__).parents[2]
 UNUSED_SECONDS = 30 * 86400.0
 """How long the programs of another state of the sources are kept, counted from their last use."""
 WORD_SECONDS = 10.0
 """A build says at least this often that it goes on."""
+
+
+class BuildError(Exception):
+    """One line: why there are no programs, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +76,11 @@ def cache() -> Path:
     return wanted if writable else ROOT / ".make" / "cache" / "data-miner"
 
 
-def required(module: Module, pattern: str) -> str:
-    """What a module's go.mod says, as "1.26.0" for `go (\\S+)`; raises BuildError without it."""
-    found = re.search(rf"^\s*(?:require )?{pattern}$", _text(module.source / "go.mod"), re.M)
+def required(source: Path, pattern: str) -> str:
+    """What go.mod in a folder says, as "1.26.0" for `go (\\S+)`; raises BuildError without it."""
+    found = re.search(rf"^\s*(?:require )?{pattern}$", _text(source / "go.mod"), re.M)
     if not found:
-        raise BuildError(f"{module.source / 'go.mod'} does not name {pattern}")
+        raise BuildError(f"{source / 'go.mod'} does not name {pattern}")
     return found[1]
 
 
@@ -92,7 +92,7 @@ def _text(path: Path) -> str:
 
 
 def _go(module: Module) -> str:
-    needed = required(module, r"go (\S+)")
+    needed = required(module.source, r"go (\S+)")
     named = os.environ.get("GO")
     for candidate in [named] if named else ["go", "/usr/local/go/bin/go"]:
         program = shutil.which(candidate)

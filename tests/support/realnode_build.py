@@ -65,19 +65,12 @@ def _containerd() -> Module:
 
 
 def _node() -> Module:
-    release = controlplane_build.kubernetes_version()
-    major, minor, _ = release.split(".")
-    values = {"gitVersion": f"v{release}", "gitMajor": major, "gitMinor": minor}
     return Module(
         name="node",
         source=SOURCES / "node",
         programs={"node": "."},
         links={"kubelet": "node", "kube-proxy": "node"},
-        stamps={
-            f"{package}.{name}": value
-            for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
-            for name, value in values.items()
-        },
+        stamps=controlplane_build.version_stamps(controlplane_build.kubernetes_version()),
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from support import realnode_host as host
 from support import realnode_up
-from support.controlplane_build import BuildError
+from support.go_programs import BuildError
 
 USAGE = """scripts/cluster up                a control plane and two nodes; prints their kubeconfig
 scripts/cluster status            what runs, and what the nodes say

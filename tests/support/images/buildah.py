@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from support.controlplane_build import BuildError
+from support.go_programs import BuildError
 from support.images import state
 
 INSTALL: Final = "apt-get install -y --no-install-recommends buildah debootstrap"

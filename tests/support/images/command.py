@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-from support.controlplane_build import BuildError
+from support.go_programs import BuildError
 from support.images import buildah, building, state
 from support.images.catalogue import IMAGES
 

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from support.controlplane_build import BuildError
+from support.go_programs import BuildError
 from support.images import buildah, state
 
 _LEFT_OUT: Final = (
