@@ -44,8 +44,8 @@ test-chart: setup ## the Helm chart: renders, schema, rules, and a real API serv
 	@scripts/controlplane >/dev/null
 	$(PY) -m pytest -n 2 --dist loadfile tests/chart
 
-test-images: setup ## the container images, as root: built, then looked into as a restricted pod would
-	$(PY) -m pytest tests/images
+test-images: setup ## the container images, as root: built, then looked into (LARGE=1: for GPUs too)
+	$(PY) -m pytest tests/images $(if $(LARGE),,-m "not large")
 
 test-install: setup ## the images and the chart on two real nodes, as root
 	$(PY) -m pytest tests/realnode tests/install

@@ -17,6 +17,11 @@ HERE = Path(__file__).parent
 BUILT = ("worker", "operator", "postgres")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell pytest the marker."""
+    config.addinivalue_line("markers", "large: fetches and builds gigabytes")
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build the images, if need be."""
     build_first(session, HERE, lambda: [building.ensure(name) for name in BUILT])

@@ -1,13 +1,13 @@
-"""The image for GPUs, on a machine that may have none; only where it has been built."""
+"""The image for GPUs, on a machine that may have none. Gigabytes: `make test-images LARGE=1`."""
 
 from __future__ import annotations
 
 import pytest
 
-from support.images import buildah, state
 from support.images.catalogue import IMAGES
 from support.images.container import Container, Open
 
+pytestmark = pytest.mark.large
 PYTHON = "/opt/data-miner/venv/bin/python"
 ASK = """
 import logging, sys
@@ -28,8 +28,6 @@ except ModelError as error:
 @pytest.fixture
 def worker(opened: Open) -> Container:
     """The image of the present sources."""
-    if not buildah.has(state.stored(IMAGES["worker-gpu"])):
-        pytest.skip("gigabytes: scripts/images build worker-gpu")
     return opened("worker-gpu")
 
 

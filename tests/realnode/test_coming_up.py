@@ -1,6 +1,6 @@
 """Bringing the cluster up and taking it away, whole and half, on a host that notices nothing.
 
-These come first: where a cluster is up already, they would take it away, and are left out.
+These come first: where a cluster is up already, they would take it away, and fail instead.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def state() -> Iterator[Path]:
     """Where the cluster will be; it is down before and after."""
     folder = realnode_up.state_folder()
     if realnode_up.is_up(folder):
-        pytest.skip("a cluster is up: scripts/cluster down")
+        pytest.fail("a cluster is up, and this brings one up and down: scripts/cluster down")
     realnode_up.down()
     yield folder
     realnode_up.down()

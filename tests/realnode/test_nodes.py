@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,7 +43,6 @@ def _places(there: Namespace, app: str = "app") -> dict[str, str]:
 
 
 def _all_on(there: Namespace, node: str, count: int) -> bool:
-    time.sleep(0.3)
     return list(_places(there).values()).count(node) == count
 
 
@@ -86,7 +84,12 @@ def test_the_pods_of_a_lost_node_come_up_elsewhere_and_it_comes_back(
     assert set(_places(there).values()) == {first, broken}
     (own_cluster.power_off if loss == "power" else own_cluster.cut_off)(broken)
     own_cluster.wait_silent(broken)
-    eventually(lambda: _all_on(there, first, 2), seconds=120, what="both pods are on one node")
+    eventually(
+        lambda: _all_on(there, first, 2),
+        seconds=120,
+        what="both pods are on one node",
+        pause_seconds=0.3,
+    )
     assert there.get("client", "http://app/ok")
     (own_cluster.power_on if loss == "power" else own_cluster.reconnect)(broken)
     own_cluster.wait_ready(broken)

@@ -15,7 +15,6 @@ pytestmark = pytest.mark.own_nodes
 
 
 def _restarted(there: Namespace, name: str, times: int = 1) -> bool:
-    time.sleep(0.2)
     return bool(there.pod(name)["status"]["containerStatuses"][0]["restartCount"] >= times)
 
 
@@ -62,7 +61,9 @@ def test_a_container_above_its_memory_limit_is_oom_killed_and_restarted(there: N
     there.ready("greedy")
     with pytest.raises(KubectlError):
         there.probe("greedy", "get", "http://127.0.0.1:8080/eat?megabytes=400")
-    eventually(lambda: _restarted(there, "greedy"), seconds=60, what="it is restarted")
+    eventually(
+        lambda: _restarted(there, "greedy"), seconds=60, what="it is restarted", pause_seconds=0.3
+    )
     ended = there.pod("greedy")["status"]["containerStatuses"][0]["lastState"]["terminated"]
     assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137)
 
@@ -74,7 +75,9 @@ def test_a_container_that_is_killed_starts_again_in_its_pod(
     there.ready("victim")
     before = there.pod("victim")["metadata"]["uid"]
     own_cluster.kill_container("victim", there.name)
-    eventually(lambda: _restarted(there, "victim"), seconds=60, what="it is restarted")
+    eventually(
+        lambda: _restarted(there, "victim"), seconds=60, what="it is restarted", pause_seconds=0.3
+    )
     there.ready("victim")
     assert there.pod("victim")["metadata"]["uid"] == before
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -28,7 +27,6 @@ def _from(app: str) -> dict[str, Any]:
 
 
 def _reaches(there: Namespace, client: str, url: str) -> bool:
-    time.sleep(0.2)
     try:
         there.probe(client, "get", url)
     except KubectlError:
@@ -37,7 +35,11 @@ def _reaches(there: Namespace, client: str, url: str) -> bool:
 
 
 def _is_kept_out(there: Namespace, client: str, url: str) -> None:
-    eventually(lambda: not _reaches(there, client, url), what=f"{client} does not reach {url}")
+    eventually(
+        lambda: not _reaches(there, client, url),
+        what=f"{client} does not reach {url}",
+        pause_seconds=0.3,
+    )
 
 
 def test_a_policy_lets_in_whom_it_names_from_either_node_and_nobody_else(

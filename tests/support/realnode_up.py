@@ -173,11 +173,7 @@ def _all_but_logs(folder: str, names: list[str]) -> set[str]:
 
 
 def _wait(condition: Callable[[], bool], what: str) -> None:
-    def look() -> bool:
-        time.sleep(LOOK_SECONDS)
-        return condition()
-
-    eventually(look, seconds=READY_SECONDS, what=what)
+    eventually(condition, seconds=READY_SECONDS, what=what, pause_seconds=LOOK_SECONDS)
 
 
 def _api_is_ready(state: Path) -> bool:

@@ -7,10 +7,19 @@ import time
 from collections.abc import Callable
 
 
-def eventually(condition: Callable[[], bool], *, seconds: float = 30.0, what: str = "") -> None:
-    """Return as soon as `condition` holds; raises AssertionError when it does not in time."""
+def eventually(
+    condition: Callable[[], bool],
+    *,
+    seconds: float = 30.0,
+    what: str = "",
+    pause_seconds: float = 0.01,
+) -> None:
+    """Return as soon as `condition` holds; raises AssertionError when it does not in time.
+
+    `pause_seconds`: between two looks; longer where a look is work for somebody.
+    """
     pause = threading.Event()
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what or condition}"
-        pause.wait(0.01)
+        pause.wait(pause_seconds)
