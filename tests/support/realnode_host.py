@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from support import realnode_machine
+from support import debian_packages, realnode_machine
 from support.processes import tree
 from support.realnode_config import (
     CONTROL,
@@ -67,14 +66,9 @@ def prepare(state: Path) -> None:
     for hidden in ("/run", "/var/lib", "/var/log"):
         if state.is_relative_to(hidden):
             raise HostError(f"{state}: nodes have their own {hidden}; set DATA_MINER_CACHE")
-    missing = sorted({package for program, package in PACKAGES.items() if not _found(program)})
-    if missing:
-        install = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
-        if not Path("/etc/debian_version").exists():
-            raise HostError(f"missing on this host; on Debian: {' '.join(install)}")
-        done = subprocess.run(install, capture_output=True, text=True)
-        if done.returncode:
-            raise HostError(f"{' '.join(install)}: {done.stderr.strip()[-300:]}")
+    problem = debian_packages.provide(PACKAGES)
+    if problem:
+        raise HostError(problem)
     taken = _run("ip", "route", "show", f"{NETWORK}.0/24").strip()
     if taken and LINK not in taken:
         raise HostError(f"this host already uses {NETWORK}.0/24: {taken}")
@@ -84,10 +78,6 @@ def require_root() -> None:
     """Raises HostError for any other user."""
     if os.geteuid() != 0:
         raise HostError("a real cluster needs root: run it with sudo")
-
-
-def _found(program: str) -> bool:
-    return shutil.which(program) is not None
 
 
 def save_settings(file: Path) -> None:

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from support import debian_packages
 from support.go_programs import BuildError
 from support.images import state
 
-INSTALL: Final = "apt-get install -y --no-install-recommends buildah debootstrap"
+PACKAGES: Final = {"buildah": "buildah", "debootstrap": "debootstrap"}
 _CERTIFICATES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
-def needed(*programs: str) -> None:
-    """Raises BuildError, with what to type, unless this is root and the programs are there."""
-    missing = [program for program in programs if not shutil.which(program)]
-    if missing:
-        raise BuildError(f"{' and '.join(missing)} not found: as root, {INSTALL}")
+def needed() -> None:
+    """Have what images are built with. Raises BuildError, with what to type."""
     if os.geteuid() != 0:
         raise BuildError("images are built as root: run it again with sudo")
+    problem = debian_packages.provide(PACKAGES)
+    if problem:
+        raise BuildError(problem)
 
 
 def build(
@@ -89,7 +89,7 @@ def mounted(tag: str) -> Iterator[Path]:
 
 def run(command: str, *arguments: str) -> str:
     """Its standard output. Raises BuildError with the end of what it said."""
-    needed("buildah")
+    needed()
     store = state.folder() / "buildah"
     scratch = state.folder() / "tmp"
     scratch.mkdir(exist_ok=True)

@@ -41,7 +41,7 @@ def archive(name: str) -> Path:
 
 def ensure(name: str) -> str:
     """The name of an image in buildah's store, built when it is not there. Raises BuildError."""
-    buildah.needed("buildah")
+    buildah.needed()
     if name in IMAGES and buildah.has(state.stored(IMAGES[name])):
         return state.stored(IMAGES[name])
     with state.locked():

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
         case "list", []:
             _list()
         case "clean", []:
-            buildah.needed("buildah")
+            buildah.needed()
             with state.locked():
                 buildah.run("rm", "--all")
                 buildah.run("rmi", "--all", "--force")

@@ -23,7 +23,7 @@ def make(tag: str) -> None:
 
     DEBIAN_MIRROR names where packages come from; without it, debootstrap knows.
     """
-    buildah.needed("buildah", "debootstrap")
+    buildah.needed()
     place = state.folder() / "debian.new"
     shutil.rmtree(place, ignore_errors=True)
     root = place / "root"
