@@ -127,6 +127,12 @@ class Release:
         )["items"]
         return [p for p in found if "deletionTimestamp" not in p["metadata"]]
 
+    def leader(self) -> str:
+        """Name of the operator's pod that leads; empty when none does."""
+        leases = self.kubectl.json("get", "leases", f"--namespace={self.namespace}")["items"]
+        holders = [str(one["spec"].get("holderIdentity") or "") for one in leases]
+        return next((holder.partition("_")[0] for holder in holders if holder), "")
+
     def replicas(self, deployment: str) -> int:
         """What a Deployment asks for."""
         found = self.kubectl.json("get", "deployment", deployment, f"--namespace={self.namespace}")

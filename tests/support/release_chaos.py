@@ -1,0 +1,257 @@
+"""A project that a release mines while something is broken on purpose, and what becomes of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from support.kubectl import KubectlError
+from support.product import DEMO_MEDIA, DEMO_PROJECT
+from support.release import Release
+from support.waiting import eventually
+
+NAME: Final = "struck"
+LOOK_SECONDS: Final = 0.3
+MIDDLE: Final = 4
+"""A blow falls after so many results: the videos are found and fetched. There are 24 in the end."""
+FRESH_SECONDS: Final = 1.5
+"""A task that began no longer ago than this is still running when the blow falls."""
+LONG_STAGES: Final = ("extract", "embed", "dedup_embed")
+"""Each takes seconds for each of the project's videos."""
+RECOVERY_SECONDS: Final = 240.0
+_FORGET: Final = """
+    DELETE FROM tasks WHERE project_id = PROJECT;
+    DELETE FROM artifacts a USING results r
+    WHERE r.project_id = PROJECT AND a.recipe_id = r.recipe_id AND a.subject = r.subject;
+    DELETE FROM results WHERE project_id = PROJECT;
+"""
+BRITTLE: Final[Mapping[str, Any]] = {
+    # A sixth and less of what is usual: what waits for a lease waits that much shorter.
+    "settings": {
+        "leaseSeconds": 20,
+        "heartbeatSeconds": 5,
+        "rescueSeconds": 5,
+        "backoffSeconds": 2,
+    },
+    "workers": {
+        "defaults": {
+            # Two workers on each node, from the start; little processor makes long tasks.
+            "scaling": {"warmReplicas": 4, "maxReplicas": 4},
+            "resources": {
+                "requests": {"cpu": "50m", "memory": "256Mi"},
+                "limits": {"cpu": "500m", "memory": "1Gi"},
+            },
+            "taskMemoryMb": 768,
+            # Shorter than a task: a worker that is stopped hands it back.
+            "graceSeconds": 2,
+        }
+    },
+}
+"""Values by which faults are found in seconds."""
+
+
+def long_project(folder: Path) -> Path:
+    """The demo's project, but every frame is looked at: a file in `folder`, with its clips."""
+    project = yaml.safe_load(DEMO_PROJECT.read_text(encoding="utf-8"))
+    project["metadata"]["name"] = NAME
+    project["spec"]["sampling"]["every"] = "40ms"
+    project["spec"]["deletionPolicy"] = "Delete"
+    (folder / "demo").symlink_to(DEMO_MEDIA.parent)
+    file = folder / f"{NAME}.yaml"
+    file.write_text(yaml.safe_dump(project), encoding="utf-8")
+    return file
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A task in the hands of a worker."""
+
+    id: int
+    claim_seq: int
+    stage: str
+    subject: str
+    recipe: int
+    pod: str
+
+    def __str__(self) -> str:
+        return f"{self.stage} on {self.pod}"
+
+
+@dataclass(slots=True)
+class Mined:
+    """One project in a namespace of its own, from `begin` to `end`."""
+
+    release: Release
+    namespace: str
+    file: Path
+    case: str
+    """What the printed lines are about."""
+    began: float = 0.0
+    struck: float = 0.0
+    """When the blow fell."""
+    _results: int = field(default=0, init=False)
+
+    def begin(self) -> None:
+        """Apply the project."""
+        self.release.kubectl("create", "namespace", self.namespace)
+        self.began = time.monotonic()
+        self.release.apply(self.file, namespace=self.namespace)
+
+    def end(self) -> None:
+        """Delete the project with all that it made, so that the next one begins with nothing."""
+        where = f"--namespace={self.namespace}"
+        self.release.kubectl("delete", "mp", NAME, where, "--ignore-not-found")
+        there = "SELECT project_id FROM projects"
+        self._patiently(lambda: not self._ask(there, " AND deleted_at IS NULL"), "it is forgotten")
+        # What a video alone decides outlives its projects. The next one is to do it again.
+        for project in self._ask(there):
+            self.release.sql(_FORGET.replace("PROJECT", project))
+        self.release.kubectl("delete", "namespace", self.namespace, "--wait=false")
+
+    # The moment
+
+    def in_the_middle(self, node: str = "") -> Held:
+        """The project's work half done: a long task that has just begun, on this node or on any."""
+        found: list[Held] = []
+
+        def there() -> bool:
+            where = self.pods_of(node)
+            found[:] = [
+                held
+                for held in self.held(LONG_STAGES, fresh=True)
+                if held.pod in where and self.results() >= MIDDLE
+            ]
+            return bool(found)
+
+        self._patiently(there, f"a long task runs on {node or 'a node'}")
+        return found[0]
+
+    def strike(self, blow: Callable[[Held], object], *, node: str = "", kills: bool = True) -> Held:
+        """Let a blow fall on a task in the middle; the one that was hit.
+
+        `kills`: whoever runs the task dies of it. A task that ended before the blow fell is none
+        that was hit; then the next one is.
+        """
+        for _ in range(4):
+            held = self.in_the_middle(node)
+            self._results = self.results()
+            self.struck = time.monotonic()
+            blow(held)
+            if not kills or self.is_held(held):
+                print(f"\n{self.case}: {held}, after {self._results} results")  # noqa: T201
+                return held
+        raise AssertionError(f"{self.case}: no task was hit")
+
+    # What is seen of it
+
+    def results(self) -> int:
+        """Results of this project so far."""
+        return int(self._ask("SELECT count(*) FROM results JOIN projects USING (project_id)")[0])
+
+    def held(self, stages: tuple[str, ...] = (), *, fresh: bool = False) -> list[Held]:
+        """Tasks of this project that workers hold, the newest first."""
+        chosen = " AND stage IN (" + ", ".join(f"'{stage}'" for stage in stages) + ")"
+        new = f" AND dataminer_now() - claimed_at < interval '{FRESH_SECONDS} s'"
+        rows = self._ask(
+            "SELECT t.id, claim_seq, stage, subject, recipe_id, claimed_by FROM tasks t"
+            " JOIN projects USING (project_id)",
+            " AND state = 'running'" + (chosen if stages else "") + (new if fresh else ""),
+            " ORDER BY claimed_at DESC",
+        )
+        return [_held(row) for row in rows]
+
+    def is_held(self, held: Held) -> bool:
+        """Whether this very claim still counts; a database that is away is asked again."""
+        found: list[bool] = []
+
+        def told() -> bool:
+            with suppress(KubectlError):
+                found[:] = [held in self.held()]
+            return bool(found)
+
+        self._patiently(told, "the database answers")
+        return found[0]
+
+    def pods_of(self, node: str = "") -> set[str]:
+        """Names of the workers' pods on a node, or of all."""
+        return {
+            pod["metadata"]["name"]
+            for pod in self.release.pods("worker")
+            if not node or pod["spec"].get("nodeName") == node
+        }
+
+    def node_of(self, pod: str) -> str:
+        """Where a pod is."""
+        found = self.release.kubectl.json(
+            "get", "pod", pod, f"--namespace={self.release.namespace}"
+        )
+        return str(found["spec"]["nodeName"])
+
+    def mended(self, held: Held) -> None:
+        """Return when somebody else works on the task that was hit, or has finished it."""
+
+        def again() -> bool:
+            rows = self._ask("SELECT claim_seq FROM tasks t JOIN projects USING (project_id)",
+                             f" AND t.id = {held.id} AND"
+                             f" (claim_seq = {held.claim_seq} OR state <> 'running')")  # fmt: skip
+            return not rows
+
+        self._patiently(again, f"{held} is taken up again")
+        self._say("the task that was hit is taken up again")
+
+    def goes_on(self) -> None:
+        """Return when there is a result more than at the blow."""
+        self._patiently(lambda: self.results() > self._results, "there is another result")
+        self._say("the next result is there")
+
+    def complete(self, digest: str) -> None:
+        """Return when the project is Complete; asserts that nothing failed, and the digest."""
+        done = self.release.complete(NAME, namespace=self.namespace, seconds=RECOVERY_SECONDS)
+        self._say("Complete")
+        whole = time.monotonic() - self.began
+        print(f"{self.case}: {whole:.0f} s from apply to Complete")  # noqa: T201
+        condition = {one["type"]: one for one in done["status"]["conditions"]}["Complete"]
+        assert condition["reason"] == "AllDone", condition
+        assert done["status"]["dataset"]["digest"] == digest
+
+    def attempts(self) -> dict[str, int]:
+        """How often each stage was tried at most, by the results: 1 means that none failed."""
+        rows = self._ask(
+            "SELECT stage || ' ' || max(attempts) FROM results JOIN projects USING (project_id)",
+            end=" GROUP BY stage",
+        )
+        return {stage: int(most) for stage, most in (row.split() for row in rows)}
+
+    def finished_by(self, held: Held) -> str:
+        """The worker whose result of this task counts."""
+        asked = f"SELECT processed_by FROM results WHERE recipe_id = {held.recipe}"
+        return self.release.sql(f"{asked} AND subject = '{held.subject}'")[0]
+
+    def _ask(self, select: str, more: str = "", end: str = "") -> list[str]:
+        mine = f" WHERE projects.namespace = '{self.namespace}' AND projects.name = '{NAME}'"
+        return list(self.release.sql(f"{select}{mine}{more}{end}"))
+
+    def _say(self, what: str) -> None:
+        print(f"{self.case}: {time.monotonic() - self.struck:.0f} s: {what}")  # noqa: T201
+
+    def _patiently(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait; what cannot be asked because something is broken is asked again."""
+
+        def look() -> bool:
+            time.sleep(LOOK_SECONDS)
+            with suppress(KubectlError):
+                return condition()
+            return False
+
+        eventually(look, seconds=RECOVERY_SECONDS, what=f"{self.case}: {what}")
+
+
+def _held(row: str) -> Held:
+    task, seq, stage, subject, recipe, pod = row.split("|")
+    return Held(int(task), int(seq), stage, subject, int(recipe), pod)
