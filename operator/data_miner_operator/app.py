@@ -141,9 +141,8 @@ class Operator:
         self._health = health
         self._identity = identity
         self.cache = Cache()
-        self.queue: KeyedQueue[Key] = KeyedQueue(
-            "miningproject", most_calm=max(1, int(own.workers) // CALM_SHARE)
-        )
+        calm = max(1, int(own.workers) // CALM_SHARE)
+        self.queue: KeyedQueue[Key] = KeyedQueue("miningproject", most_calm=calm)
         health.longest_work_seconds = lambda: max(self.queue.held_seconds(), default=0.0)
         self.catalogue = open_catalogue(settings, installation)
         self._events = Events(api, identity)
@@ -177,6 +176,7 @@ class Operator:
             cache=self.cache,
             queue=self.queue,
             mean_seconds=lambda: controller.mean_seconds,
+            hands=calm,
             on_back=self._back,
         )
         self._observer = observer
@@ -337,7 +337,9 @@ def _ended(task: asyncio.Task[Any]) -> None:
 
 def _serve(port: int, health: Health) -> ThreadingHTTPServer:
     try:
-        server = telemetry.serve(port, health.not_alive, health.routes())
+        server = telemetry.serve(
+            port, health.not_alive, health.routes(), metrics.PROJECT_METRICS.text
+        )
     except OSError as error:
         raise StorageError(f"--metrics-port {port}: {error.strerror}") from None
     _log.info("metrics", port=server.server_address[1])

@@ -162,6 +162,7 @@ class Controller:
                 self.observer.database_away(str(error))
             seen = await self.observer.observe(key)
             decision = decide(seen)
+        metrics.PROJECT_METRICS.tell_progress(key, seen.progress)
         again = await self._say(seen, performed, owner)
         if seen.away:
             raise AwayError(seen.away)

@@ -181,6 +181,7 @@ class KeyedQueue(Generic[K]):
         if key not in self._urgent and key in self._waiting and key not in self._held:
             self._ready.remove(key)
             self._soon.append(key)
+            self._wake(1)  # who waits may take this one, and not what was calm
         self._urgent.add(key)
 
     def _offer(self, key: K) -> None:

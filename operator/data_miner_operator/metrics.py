@@ -1,4 +1,5 @@
-"""The operator's metrics. Labels are bounded: kinds, verbs, codes and stages; never a project.
+"""The operator's metrics. Labels are bounded: kinds, verbs, codes and stages; what is told of each
+project, by the leader alone, is in `project_metrics`.
 
 Everything is counted where it happens or copied from a snapshot that is there anyway: a scrape
 asks neither PostgreSQL nor the API server.
@@ -15,6 +16,8 @@ from prometheus_client import Counter, Gauge, Histogram
 from data_miner import __version__
 from data_miner.catalog.pulse import Pulse
 from data_miner.telemetry import REGISTRY
+from data_miner_operator.facts import Key
+from data_miner_operator.project_metrics import PROJECT_METRICS
 from data_miner_operator.scaling.report import ScalingReport
 
 _QUEUE_SECONDS = (0.001, 0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60)
@@ -87,12 +90,6 @@ BUILD = _gauge("dataminer_build_info", "1, labelled with the version.", "version
 BUILD.labels(__version__).set(1)
 
 PROJECTS = _gauge("dataminer_projects", "MiningProjects in the cluster.")
-CONDITIONS = _gauge(
-    "dataminer_project_condition",
-    "Number of MiningProjects whose condition has this status.",
-    "type",
-    "status",
-)
 GENERATION_LAG = _gauge(
     "dataminer_project_observed_generation_lag",
     "Number of MiningProjects whose newest edit is not yet in their status.",
@@ -191,18 +188,17 @@ def tell_pulse(pulse: Pulse, at: float) -> None:
     PULSE_AT.set(at)
 
 
-def tell_projects(objects: Mapping[Any, Mapping[str, Any]]) -> None:
-    """Count conditions over all MiningProjects, as their status says them."""
-    tally: Tally[tuple[str, ...]] = Tally()
-    behind = 0
-    for found in objects.values():
-        status = found.get("status") or {}
-        behind += status.get("observedGeneration") != found["metadata"].get("generation")
-        for condition in status.get("conditions") or ():
-            tally[str(condition.get("type")), str(condition.get("status"))] += 1
-    _tell(CONDITIONS, tally)
+def tell_projects(objects: Mapping[Key, Mapping[str, Any]]) -> None:
+    """Copy what the status of each MiningProject says."""
+    PROJECT_METRICS.tell_objects(objects)
     PROJECTS.set(len(objects))
-    GENERATION_LAG.set(behind)
+    GENERATION_LAG.set(
+        sum(
+            (found.get("status") or {}).get("observedGeneration")
+            != found["metadata"].get("generation")
+            for found in objects.values()
+        )
+    )
 
 
 def tell_scaling(report: ScalingReport, before: ScalingReport | None) -> None:
@@ -229,10 +225,10 @@ def forget_office() -> None:
     """Tell nothing more of what only the leader knows."""
     for family in _OF_OFFICE:
         _tell(family, {})
+    PROJECT_METRICS.forget()
 
 
 _OF_OFFICE: Final = (
-    CONDITIONS,
     QUEUE_DEPTH,
     QUEUE_OLDEST,
     QUEUE_DRAIN,

@@ -23,8 +23,6 @@ SHARE: Final = 10.0
 """A look may take one part in so many of the time."""
 FRESH_SECONDS: Final = 30.0
 """A look that is older says nothing of the queue any more."""
-HANDS: Final = 2.0
-"""So many looks at a time are begun for what has moved."""
 TOLD_SECONDS: Final = 0.2
 """Changes told in one burst are looked at once."""
 
@@ -40,6 +38,8 @@ class PulseLoop:
     queue: KeyedQueue[Key]
     mean_seconds: Callable[[], float]
     """What one pass over a project takes."""
+    hands: int
+    """So many passes that nobody waits for may be under way at once."""
     on_back: Callable[[], None]
     """Called when PostgreSQL can be asked again."""
     clock: Callable[[], float] = time.monotonic
@@ -118,7 +118,7 @@ class PulseLoop:
         self._away = False
         self._marks, self._pulse, self.looked_at = found, pulse, began
         for place, key in enumerate(sorted(moved)):
-            self.queue.add_after(key, place * self.mean_seconds() / HANDS)
+            self.queue.add_after(key, place * self.mean_seconds() / self.hands)
         metrics.tell_pulse(pulse, time.time())
         metrics.tell_projects(self.cache.all(PROJECTS))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import zlib
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -70,7 +71,7 @@ class Router:
         self._round += 1
         self._pools_touched = True  # also time alone changes how pods fare
         for key, found in self.cache.all(PROJECTS).items():
-            if not _ready(found) or hash(key) % SLICES == self._round % SLICES:
+            if not _ready(found) or _slice(key) == self._round % SLICES:
                 wait = random.uniform(0, self.resync_seconds / 3)  # noqa: S311 - spreads the load
                 self.queue.add_after(key, wait)
 
@@ -94,6 +95,11 @@ class Router:
         for key, models in self.observer.waiting.items():
             if not told or any(model_label(name) == told for name in models):
                 self.queue.add(key)
+
+
+def _slice(key: Key) -> int:
+    """The same in every process, as `hash` is not."""
+    return zlib.crc32("/".join(key).encode()) % SLICES
 
 
 def _wish(found: Mapping[str, Any] | None) -> Hashable:

@@ -107,12 +107,13 @@ def serve(
     port: int,
     health: Callable[[], str | None] = lambda: None,
     routes: Mapping[str, Callable[[], tuple[bool, str]]] | None = None,
+    more: Callable[[], str] = str,
 ) -> ThreadingHTTPServer:
     """Serve ``/metrics`` and ``/healthz`` on all addresses from a thread; port 0 picks a free one.
 
     `health` gives None while all is well, else the reason, which is answered with 503. `routes`
-    adds paths, each with whether all is well and a line to answer. Raises OSError when the port is
-    taken. The caller ends it with ``shutdown()``.
+    adds paths, each with whether all is well and a line to answer. `more` gives further metrics, in
+    the text format. Raises OSError when the port is taken. The caller ends it with ``shutdown()``.
     """
 
     def healthy() -> tuple[bool, str]:
@@ -126,7 +127,7 @@ def serve(
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             if path == "/metrics":
-                self._answer(200, generate_latest(REGISTRY), CONTENT_TYPE_LATEST)
+                self._answer(200, generate_latest(REGISTRY) + more().encode(), CONTENT_TYPE_LATEST)
             elif path in answers:
                 well, text = answers[path]()
                 self._answer(200 if well else 503, f"{text}\n".encode(), "text/plain")

@@ -373,6 +373,7 @@ class Replica:
             cache=self.cache,
             queue=self.queue,
             mean_seconds=lambda: self.controller.mean_seconds,
+            hands=2,
             on_back=self._back,
             clock=clock,
         )

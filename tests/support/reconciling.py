@@ -120,6 +120,7 @@ def a_progress(
         skipped=(),
         failed=0,
         costs={},
+        stage_costs={},
         costs_per_image={},
         dataset=dataset,
     )

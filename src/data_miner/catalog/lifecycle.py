@@ -45,6 +45,8 @@ def cancel(conn: Connection, project_id: int) -> int:
     Returns how many tasks were dropped. Work that another active project wants goes on for that
     one. `resume` plans anew what is missing.
     """
+    _locked(conn, project_id)
+    conn.execute(_HOLD, {"project_id": project_id})
     suspend(conn, project_id)
     dropped = conn.execute(_DROP, {"project_id": project_id}).rowcount
     conn.execute(_PASS_ON, {"project_id": project_id})
@@ -79,15 +81,20 @@ def delete(conn: Connection, project_id: int) -> Deleted:
     return Deleted(project_id, tuple(uris))
 
 
-# Locked in the order of ids, as everyone who locks more than one task and waits for it. What others
-# want may still be under this project's name, because its worker held the row when it was to be
-# passed on: left there, it would stay for as long as this project does once nobody else wants it.
+# In the order of ids, as everyone who locks more than one task and waits for it: in one statement,
+# since what later ones lock would be out of this order.
+_HOLD = text("""
+    SELECT FROM tasks WHERE project_id = :project_id AND state <> 'failed' ORDER BY id FOR UPDATE
+""")
+
+# What others want may still be under this project's name, because its worker held the row when it
+# was to be passed on: left there, it would stay for as long as this project does once nobody else
+# wants it.
 _DROP = text("""
     DELETE FROM tasks WHERE id = ANY (ARRAY(
         SELECT t.id FROM tasks t WHERE t.project_id = :project_id AND t.state <> 'failed'
           AND NOT EXISTS (SELECT FROM task_wishes w
-                          WHERE w.id = t.id AND w.project_id <> :project_id AND NOT w.suspended)
-        ORDER BY t.id FOR UPDATE OF t))
+                          WHERE w.id = t.id AND w.project_id <> :project_id AND NOT w.suspended)))
 """)
 
 _PASS_ON = text("""
@@ -97,11 +104,9 @@ _PASS_ON = text("""
             SELECT w.project_id, w.priority FROM task_wishes w
             WHERE w.id = t.id AND w.project_id <> :project_id AND NOT w.suspended
             ORDER BY w.priority DESC, w.project_id LIMIT 1) w
-        WHERE t.project_id = :project_id AND t.state <> 'failed'),
-    free AS MATERIALIZED (
-        SELECT t.id FROM tasks t JOIN best USING (id) ORDER BY t.id FOR UPDATE OF t)
+        WHERE t.project_id = :project_id AND t.state <> 'failed')
     UPDATE tasks t SET project_id = b.project_id, priority = b.priority
-    FROM best b JOIN free USING (id) WHERE t.id = b.id
+    FROM best b WHERE t.id = b.id
 """)
 
 # What hangs on the project's own sources and waves; nothing that is keyed by a video alone.

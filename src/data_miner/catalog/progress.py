@@ -59,6 +59,8 @@ class Progress:
     failed: int
     """Dead letters that the project called for."""
     costs: Mapping[str, float]
+    stage_costs: Mapping[tuple[str, str], float]
+    """By stage and counter."""
     costs_per_image: Mapping[str, float]
     """Empty as long as there is no image."""
     dataset: Dataset | None
@@ -90,6 +92,7 @@ def progress(conn: Connection, project_id: int) -> Progress:
         skipped=seen.skipped,
         failed=sum(f.count for f in seen.failures),
         costs=seen.costs,
+        stage_costs=seen.stage_costs,
         costs_per_image=per_image(seen.costs, funnel.exported or funnel.unique),
         dataset=dataset,
     )

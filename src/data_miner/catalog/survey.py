@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from data_miner.catalog.costs import totals
 from data_miner.catalog.counts import Members, StageCount, stage_counts
 from data_miner.catalog.failures import Failure, Skipped
 from data_miner.catalog.wanted import query
@@ -38,6 +39,8 @@ class Survey:
     Of a counter whose name begins with ``max_`` it is the greatest value instead. Work that is
     shared with other projects counts in full for each of them.
     """
+    stage_costs: Mapping[tuple[str, str], float]
+    """The same by stage and counter."""
 
 
 def survey(conn: Connection, project_id: int) -> Survey:
@@ -58,6 +61,7 @@ def survey(conn: Connection, project_id: int) -> Survey:
     (ends,) = parts["members"]
     found = conn.execute(_FOUND, given).one()
     rows = {row["stage"]: row for row in parts["stage"]}
+    stage_costs = {(row["stage"], row["key"]): float(row["amount"]) for row in parts["cost"]}
     return Survey(
         stages=stage_counts(present, rows, members=ends["members"], stopped=ends["stopped"]),
         members=Members(
@@ -75,10 +79,8 @@ def survey(conn: Connection, project_id: int) -> Survey:
             Skipped(row["stage"], row["reason"], row["count"], row["subject"], row["message"])
             for row in _frequent(parts["skipped"], "reason")
         ),
-        costs={
-            row["key"]: float(row["amount"])
-            for row in sorted(parts["cost"], key=lambda row: str(row["key"]))
-        },
+        costs=totals(stage_costs),
+        stage_costs=stage_costs,
     )
 
 
@@ -185,11 +187,11 @@ _SURVEY = query("""
                (array_agg(reason ORDER BY subject))[1] AS message
         FROM reasons GROUP BY stage, split_part(reason, ':', 1)) x
     UNION ALL SELECT 'cost', to_jsonb(x) FROM (
-        SELECT c.key, CASE WHEN c.key LIKE 'max\\_%' THEN max(c.value::text::float8)
-                           ELSE sum(c.value::text::float8) END AS amount
+        SELECT stage, c.key, CASE WHEN c.key LIKE 'max\\_%' THEN max(c.value::text::float8)
+                                  ELSE sum(c.value::text::float8) END AS amount
         FROM seen CROSS JOIN LATERAL jsonb_each(cost) AS c(key, value)
         WHERE jsonb_typeof(c.value) = 'number'
-        GROUP BY c.key) x
+        GROUP BY stage, c.key) x
 """)
 
 _FOUND = text("""

@@ -142,6 +142,33 @@ def _somebody_waits(world: World) -> bool:
     return bool(world.rows(waiting + "current_database()"))
 
 
+def test_cancel_and_a_heartbeat_over_several_tasks_wait_for_each_other_in_one_order(
+    world: World,
+) -> None:
+    """The worker holds the first task and comes to the second one while the first is waited for."""
+    world.find("a", "b")
+    one = world.apply(project("one", priority=5)).project_id
+    two = world.apply(project("two")).project_id
+    world.work("discover")
+    first, second = sorted(world.claim("download", limit=2), key=lambda task: task.id)
+    dropped: list[int] = []
+
+    def cancel() -> None:
+        with world.begin() as conn:
+            dropped.append(lifecycle.cancel(conn, one))
+
+    cancelling = threading.Thread(target=cancel)
+    with world.begin() as beats:
+        beats.exec_driver_sql(f"UPDATE tasks SET progress = 0.5 WHERE id = {first.id}")
+        cancelling.start()
+        eventually(lambda: _somebody_waits(world), what="the cancellation")
+        beats.exec_driver_sql(f"UPDATE tasks SET progress = 0.5 WHERE id = {second.id}")
+    cancelling.join(30)
+
+    assert dropped == [0]
+    assert [row.project_id for row in world.rows("SELECT project_id FROM tasks")] == [two, two]
+
+
 def test_cancel_leaves_what_others_want_also_while_its_worker_writes(world: World) -> None:
     """A heartbeat holds the row: it is waited for, and the task goes on under the other's name."""
     world.find("a")

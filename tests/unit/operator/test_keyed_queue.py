@@ -87,6 +87,20 @@ def test_whoever_waits_is_woken_when_a_key_that_is_not_urgent_is_put_down() -> N
     asyncio.run(scenario())
 
 
+def test_whoever_waits_is_woken_when_a_key_becomes_urgent() -> None:
+    async def scenario() -> None:
+        queue: KeyedQueue[str] = KeyedQueue("test", most_calm=1)
+        for key in "ab":
+            queue.add(key)
+        assert await queue.get() == "a"
+        waiting = asyncio.create_task(queue.get())
+        await asyncio.sleep(0)
+        queue.add("b", urgent=True)
+        assert await asyncio.wait_for(waiting, 5) == "b"
+
+    asyncio.run(scenario())
+
+
 def test_a_key_in_hand_is_not_handed_out_again_until_it_is_put_down(
     queue: KeyedQueue[str],
 ) -> None:

@@ -27,7 +27,7 @@ def test_it_ends_when_it_is_stopped_in_the_moment_in_which_it_is_asked_to_hurry(
 
     async def scenario() -> None:
         catalogue: Any = Idle()
-        pulses = PulseLoop(catalogue, Cache(), KeyedQueue("test"), lambda: 0.1, lambda: None)
+        pulses = PulseLoop(catalogue, Cache(), KeyedQueue("test"), lambda: 0.1, 2, lambda: None)
         running = asyncio.create_task(pulses.run())
         while not catalogue.looks:
             await asyncio.sleep(0)

@@ -1,0 +1,89 @@
+"""The series of all projects, kept as the text that a scrape gets.
+
+A thousand projects have tens of thousands of series. They change one project at a time, and are
+asked for all at once: so the lines of a project are written when it changes, and a scrape joins
+them. Safe for one thread that tells and others that scrape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from data_miner.catalog.progress import Progress
+from data_miner_operator.facts import Key
+from data_miner_operator.project_series import FAMILIES, Family, Samples, of_progress, of_status
+
+_ESCAPES: Final = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
+_HEADS: Final = {f: f"# HELP {f.name} {f.help}\n# TYPE {f.name} gauge\n" for f in FAMILIES}
+
+
+@dataclass(slots=True)
+class ProjectMetrics:
+    """What is told of every project. `text` is one more part of a scrape's answer."""
+
+    _versions: dict[Key, str] = field(default_factory=dict)
+    """The resourceVersion that each project's lines are of."""
+    _status: dict[Family, dict[Key, str]] = field(default_factory=dict)
+    _progress: dict[Family, dict[Key, str]] = field(default_factory=dict)
+
+    def tell_objects(self, objects: Mapping[Key, Mapping[str, Any]]) -> None:
+        """These are all the projects; those that are gone have no series any more."""
+        for key in self._versions.keys() - objects.keys():
+            del self._versions[key]
+            _put(self._status, key, {})
+            _put(self._progress, key, {})
+        for key, found in objects.items():
+            version = str(found["metadata"].get("resourceVersion", ""))
+            if not version or self._versions.get(key) != version:
+                _put(self._status, key, of_status(found.get("status") or {}))
+                self._versions[key] = version
+
+    def tell_progress(self, key: Key, progress: Progress | None) -> None:
+        """What a pass has read; None when the project has no row."""
+        if key in self._versions:
+            _put(self._progress, key, of_progress(progress) if progress else {})
+
+    def forget(self) -> None:
+        """Tell of no project any more."""
+        self._versions.clear()
+        self._status.clear()
+        self._progress.clear()
+
+    def text(self) -> str:
+        """All series, in the text format of Prometheus; empty without projects."""
+        parts: list[str] = []
+        for family, head in _HEADS.items():
+            lines = [
+                *self._status.get(family, {}).copy().values(),
+                *self._progress.get(family, {}).copy().values(),
+            ]
+            if lines:
+                parts += (head, *lines)
+        return "".join(parts)
+
+
+def _put(families: dict[Family, dict[Key, str]], key: Key, samples: Samples) -> None:
+    """Replace the lines of a project in each family."""
+    for family in families.keys() - samples.keys():
+        families[family].pop(key, None)
+    for family, values in samples.items():
+        families.setdefault(family, {})[key] = _lines(family, key, values)
+
+
+def _lines(family: Family, key: Key, values: Mapping[tuple[str, ...], float]) -> str:
+    namespace, name = key
+    begin = f'{family.name}{{namespace="{namespace}",project="{name}"'
+    return "".join(
+        f"{begin}{''.join(map(_label, family.labels, labels))}}} {value:.15g}\n"
+        for labels, value in values.items()
+    )
+
+
+def _label(name: str, value: str) -> str:
+    return f',{name}="{value.translate(_ESCAPES)}"'
+
+
+PROJECT_METRICS: Final = ProjectMetrics()
+"""Of this process."""
