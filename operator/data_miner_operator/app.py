@@ -146,6 +146,7 @@ class Operator:
         health.longest_work_seconds = lambda: max(self.queue.held_seconds(), default=0.0)
         self.catalogue = open_catalogue(settings, installation)
         self._events = Events(api, identity)
+        name = f"{place.own}/{own.lease_name}"
         observer = Observer(
             api=api,
             cache=self.cache,
@@ -160,6 +161,7 @@ class Operator:
             ),
             own_namespace=place.own,
             synced=lambda: health.synced,
+            operator=name,
         )
         controller = Controller(
             api=api,
@@ -188,6 +190,7 @@ class Operator:
             events=self._events,
             synced=lambda: health.synced,
             every_seconds=own.scale_seconds,
+            operator=name,
         )
         self._term = Term(
             identity=identity,

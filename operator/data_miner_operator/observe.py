@@ -42,6 +42,8 @@ class Observer:
     own_namespace: str
     synced: Callable[[], bool]
     """Whether everything in the cluster has been listed."""
+    operator: str = ""
+    """As pools name it that belong to it alone."""
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = utc_now
     waiting: dict[Key, frozenset[str]] = field(default_factory=dict)
@@ -89,6 +91,7 @@ class Observer:
                 self.cache.all(DEPLOYMENTS).values(),
                 self.cache.all(PODS).values(),
                 self.now(),
+                self.operator,
             )
             self._pools = tuple(pool.fact for pool in found)
             self._pools_at = self.clock()

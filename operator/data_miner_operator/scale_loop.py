@@ -35,6 +35,8 @@ class ScaleLoop:
     events: Events
     synced: Callable[[], bool]
     every_seconds: float
+    operator: str = ""
+    """As pools name it that belong to it alone."""
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = utc_now
     _last: ScalingReport | None = None
@@ -53,7 +55,10 @@ class ScaleLoop:
     async def step(self) -> ScalingReport:
         """One step. Raises AwayError and FencedError."""
         pools = read_pools(
-            self.cache.all(DEPLOYMENTS).values(), self.cache.all(PODS).values(), self.now()
+            self.cache.all(DEPLOYMENTS).values(),
+            self.cache.all(PODS).values(),
+            self.now(),
+            self.operator,
         )
         # Who has not taken office may not write, so to it the database is away.
         pulse = self.pulses.latest if self.catalogue.epoch is not None else None

@@ -119,6 +119,7 @@ TABLE: tuple[tuple[str, Mapping[str, str]], ...] = (
             "database": "",
             "migrate": "database, dns",
             "operator": f"database, {API}",
+            "storage": "",
             "worker": f"database, dns, {WEB}",
         },
     ),

@@ -75,18 +75,12 @@ def test_no_pod_is_told_of_the_services_around_it() -> None:
 def test_every_volume_that_is_mounted_is_there_and_none_is_there_for_nothing() -> None:
     for name in NAMES:
         objects = render(name)
-        claims = {
-            f"StatefulSet/{each['metadata']['name']}": {
-                claim["metadata"]["name"] for claim in each["spec"]["volumeClaimTemplates"]
-            }
-            for each in of_kind(objects, "StatefulSet")
-        }
         for pod in pods(objects):
             have = {volume["name"] for volume in pod.spec.get("volumes", ())}
             mounted = {
                 mount["name"] for each in pod.containers for mount in each.get("volumeMounts", ())
             }
-            assert mounted == have | claims.get(pod.owner, set()), f"{name}: {pod.owner}"
+            assert mounted == have, f"{name}: {pod.owner}"
 
 
 def test_volumes_in_memory_or_on_the_nodes_disk_are_bounded() -> None:

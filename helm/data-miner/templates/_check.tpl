@@ -31,6 +31,7 @@
 {{- if and $v.backup.enabled (ne $v.database.mode "embedded") -}}
 {{- fail "backup.enabled is for database.mode=embedded: an external database or CloudNativePG has its own backup" -}}
 {{- end -}}
+{{- include "dm.checkAlone" . -}}
 {{- $names := dict -}}
 {{- range $v.credentials -}}
 {{- if hasKey $names .name -}}
@@ -61,6 +62,33 @@
 {{- fail (printf "%s.extraVolumes: %s is a volume of the chart" $where .name) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Ends with one line when another release's operator serves a namespace that this one would serve: both
+would write one project's status, each with a dataset of its own. Who makes objects of the whole cluster
+may look everywhere; others look where they install. */}}
+{{- define "dm.checkAlone" -}}
+{{- $mine := .Values.operator.namespaces -}}
+{{- $own := printf "%s/%s-operator" .Release.Namespace (include "dm.fullname" .) -}}
+{{- $wide := or (not $mine) .Values.crds.enabled .Values.rbac.aggregate -}}
+{{- $found := lookup "apps/v1" "Deployment" (ternary "" .Release.Namespace $wide) "" -}}
+{{- range $found.items | default list -}}
+{{- $labels := .metadata.labels | default dict -}}
+{{- $name := printf "%s/%s" .metadata.namespace .metadata.name -}}
+{{- $ours := and (eq (get $labels "app.kubernetes.io/part-of") "data-miner") (eq (get $labels "app.kubernetes.io/component") "operator") -}}
+{{- if and $ours (ne $name $own) -}}
+{{- $theirs := list -}}
+{{- range (first .spec.template.spec.containers).env -}}
+{{- if eq .name "DATA_MINER_OPERATOR_NAMESPACES" -}}{{- $theirs = splitList "," .value -}}{{- end -}}
+{{- end -}}
+{{- $both := list -}}
+{{- range $mine -}}{{- if has . $theirs -}}{{- $both = append $both . -}}{{- end -}}{{- end -}}
+{{- if or (not $mine) (not $theirs) $both -}}
+{{- $what := $both | default $theirs | default (list "every namespace") | join ", " -}}
+{{- fail (printf "operator.namespaces: the operator %s serves %s already, and a namespace has one operator; name the namespaces of each release in its operator.namespaces" $name $what) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -45,13 +45,17 @@ that `scaling.maxReplicas` alone can be given; a false or a 0 counts, which `mer
 {{- if $found -}}{{- toYaml $found -}}{{- end -}}
 {{- end -}}
 
-{{/* Annotations of its Deployment by which the operator scales it. */}}
+{{/* Annotations of its Deployment by which the operator scales it, this one alone: (list root pool). */}}
 {{- define "dm.poolAnnotations" -}}
+{{- $root := index . 0 -}}
+{{- with index . 1 -}}
+data-miner.io/operator: {{ $root.Release.Namespace }}/{{ include "dm.fullname" $root }}-operator
 data-miner.io/stages: {{ .stages | quote }}
 data-miner.io/slots: {{ .slots | int | quote }}
 {{- range $name, $value := .scaling }}
 data-miner.io/{{ kebabcase $name }}: {{ kindIs "string" $value | ternary $value (int $value) | quote }}
 {{- end }}
+{{- end -}}
 {{- end -}}
 
 {{/* Variables of a worker's container: (list root pool). */}}

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from data_miner.outside import shown
 from data_miner_operator.facts import PoolFact
-from data_miner_operator.scaling.annotations import POOL_LABEL, PoolSpec, parse
+from data_miner_operator.scaling.annotations import OPERATOR, POOL_LABEL, PoolSpec, parse
 
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 MESSAGE_LENGTH: Final = 200
@@ -72,12 +72,12 @@ class Pool:
 
 
 def read_pools(
-    deployments: Iterable[Object], pods: Iterable[Object], now: datetime
+    deployments: Iterable[Object], pods: Iterable[Object], now: datetime, operator: str = ""
 ) -> tuple[Pool, ...]:
-    """All pools among `deployments`, by namespace and name.
+    """All pools of `operator` among `deployments`, by namespace and name.
 
-    A Deployment that is being deleted, or lacks the label, is none. `now` is aware of its zone and
-    is compared with the times that the API server writes.
+    A Deployment that is being deleted, lacks the label, or names another operator is none. `now` is
+    aware of its zone and is compared with the times that the API server writes.
     """
     homes: dict[tuple[str, str], list[Object]] = {}
     for pod in pods:
@@ -89,7 +89,8 @@ def read_pools(
     for deployment in deployments:
         meta = deployment.get("metadata") or {}
         label = (meta.get("labels") or {}).get(POOL_LABEL, "")
-        if label and not meta.get("deletionTimestamp"):
+        owner = (meta.get("annotations") or {}).get(OPERATOR, operator)
+        if label and owner == operator and not meta.get("deletionTimestamp"):
             mine = [
                 pod
                 for pod in homes.get((meta.get("namespace", ""), label), ())

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from data_miner_operator.scaling.annotations import OPERATOR
 from data_miner_operator.scaling.pools import read_pools
 from support.scaling import NOW, Object, deployment, pod, read_pool
 
@@ -35,6 +36,16 @@ def test_a_pool_is_a_deployment_with_the_label_that_is_not_being_deleted() -> No
 
     assert [pool.key for pool in found] == [("mining", "a-workers"), ("mining", "b-workers")]
     assert found[0].resource_version == "7"
+
+
+def test_a_pool_that_names_an_operator_is_that_operators_alone() -> None:
+    own, strange = deployment("a"), deployment("b")
+    own["metadata"]["annotations"][OPERATOR] = "mining/own"
+    strange["metadata"]["annotations"][OPERATOR] = "beside/own"
+
+    found = read_pools([own, strange, deployment("c")], [], NOW, "mining/own")
+
+    assert [pool.fact.pool for pool in found] == ["a", "c"]
 
 
 def test_pods_belong_to_a_pool_by_its_selector_in_its_namespace() -> None:
