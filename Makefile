@@ -69,6 +69,7 @@ generate: setup ## write what is derived from the code
 	$(PY) -m data_miner.spec.reference
 	$(PY) -m data_miner.spec.crd
 	$(PY) -m data_miner.configuration
+	$(PY) -m data_miner_operator.metrics_reference
 	$(PY) helm/generate.py
 
 verify: generate ## fail when a generated file is not what the code says

@@ -36,6 +36,7 @@ from data_miner_operator.keyed_queue import KeyedQueue
 from data_miner_operator.lease import Lease, SupersededError
 from data_miner_operator.model_facts import Models
 from data_miner_operator.observe import Observer
+from data_miner_operator.project_metrics import PROJECT_METRICS
 from data_miner_operator.pulse_loop import PulseLoop
 from data_miner_operator.resync import Resync
 from data_miner_operator.routing import Router
@@ -341,7 +342,7 @@ def _ended(task: asyncio.Task[Any]) -> None:
 def _serve(port: int, health: Health) -> ThreadingHTTPServer:
     try:
         server = telemetry.serve(
-            port, health.not_alive, health.routes(), metrics.PROJECT_METRICS.text
+            port, health.not_alive, health.routes(), PROJECT_METRICS.text
         )
     except OSError as error:
         raise StorageError(f"--metrics-port {port}: {error.strerror}") from None

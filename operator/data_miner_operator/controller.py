@@ -32,6 +32,7 @@ from data_miner_operator.facts import Key, Seen
 from data_miner_operator.jobs import render_job
 from data_miner_operator.keyed_queue import KeyedQueue
 from data_miner_operator.observe import Observer
+from data_miner_operator.project_metrics import PROJECT_METRICS
 from data_miner_operator.reconcile import (
     Action,
     Apply,
@@ -162,7 +163,7 @@ class Controller:
                 self.observer.database_away(str(error))
             seen = await self.observer.observe(key)
             decision = decide(seen)
-        metrics.PROJECT_METRICS.tell_progress(key, seen.progress)
+        PROJECT_METRICS.tell_progress(key, seen.progress)
         again = await self._say(seen, performed, owner)
         if seen.away:
             raise AwayError(seen.away)

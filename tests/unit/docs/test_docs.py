@@ -20,6 +20,7 @@ from data_miner.models import model_lookup
 from data_miner.settings import PREFIX, Settings
 from data_miner.spec import MiningProject
 from data_miner_models.command import EXIT_MODEL
+from data_miner_operator import metrics_reference
 
 ROOT = Path(__file__).parents[3]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
@@ -125,6 +126,11 @@ def test_every_option_and_argument_has_a_help_text() -> None:
 def test_the_list_of_settings_is_up_to_date() -> None:
     """docs/configuration.md is what the code says; `make generate` writes it."""
     assert read("docs/configuration.md") == configuration.render()
+
+
+def test_the_list_of_metrics_is_up_to_date() -> None:
+    """docs/reference/metrics.md is what the code declares; `make generate` writes it."""
+    assert read("docs/reference/metrics.md") == metrics_reference.render()
 
 
 def test_every_setting_is_explained() -> None:

@@ -66,28 +66,16 @@ def test_who_leads_no_more_tells_nothing_of_the_queue() -> None:
     assert _series("dataminer_workers{") == {}
 
 
-def test_conditions_are_counted_over_all_projects_and_name_none() -> None:
-    def project(name: str, ready: str, observed: int) -> dict[str, Any]:
-        return {
-            "metadata": {"name": name, "generation": 2},
-            "status": {
-                "observedGeneration": observed,
-                "conditions": [{"type": "Ready", "status": ready}],
-            },
-        }
+def test_projects_whose_newest_edit_is_not_in_their_status_are_counted() -> None:
+    def project(observed: int | None) -> dict[str, Any]:
+        return {"metadata": {"generation": 2}, "status": {"observedGeneration": observed}}
 
-    objects = {
-        ("t", "a"): project("a", "True", 2),
-        ("t", "b"): project("b", "True", 1),
-        ("t", "c"): project("c", "False", 2),
-        ("t", "d"): {"metadata": {"name": "d", "generation": 1}},
-    }
+    metrics.tell_projects({
+        ("t", "a"): project(2),
+        ("t", "b"): project(1),
+        ("t", "c"): {"metadata": {"generation": 1}},
+    })  # fmt: skip
 
-    metrics.tell_projects(objects)
-
-    assert _series("dataminer_project_condition") == {
-        '{status="True",type="Ready"}': 2,
-        '{status="False",type="Ready"}': 1,
-    }
-    assert metrics.PROJECTS._value.get() == 4
+    assert metrics.PROJECTS._value.get() == 3
     assert _series("dataminer_project_observed_generation_lag") == {"": 2}
+    metrics.forget_office()

@@ -51,6 +51,21 @@ def test_metrics_are_served_under_one_prefix() -> None:
     assert all(name.startswith(("dataminer_", "workqueue_")) for name in names)
 
 
+def test_further_metrics_follow_those_of_the_registry() -> None:
+    """Whoever keeps series as text has them served with the others, as they are at that moment."""
+    texts = iter(["", "more 1\n"])
+    server = telemetry.serve(0, more=lambda: next(texts))
+    try:
+        url = f"http://127.0.0.1:{server.server_address[1]}/metrics"
+        first, second = (urllib.request.urlopen(url).read() for _ in range(2))
+    finally:
+        server.shutdown()
+        server.server_close()
+
+    assert b"more 1" not in first
+    assert second.endswith(b"\nmore 1\n")
+
+
 def test_health_is_asked_of_its_owner() -> None:
     """/healthz is 200 while there is no problem, and 503 with the reason otherwise."""
     with served() as base, urllib.request.urlopen(f"{base}/healthz") as answer:
