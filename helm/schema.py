@@ -71,8 +71,9 @@ def flag() -> Schema:
     return {"type": "boolean"}
 
 
-def items(of: Schema) -> Schema:
-    return {"type": "array", "items": of}
+def items(of: Schema, *, least: int = 0) -> Schema:
+    found: Schema = {"type": "array", "items": of}
+    return {**found, "minItems": least} if least else found
 
 
 def mapping(of: Schema, names: str = "") -> Schema:
@@ -316,6 +317,7 @@ VALUES: Final = {
                 **PLACE,
             ),
             external=fields(
+                ("port",),
                 existingSecret=or_empty(SUBDOMAIN),
                 urlKey=text(KEY),
                 listenUrlKey=text(r"^[-._a-zA-Z0-9]{0,253}$"),
@@ -383,16 +385,19 @@ VALUES: Final = {
                 activeDeadlineSeconds=whole(60, 86400),
             ),
         ),
+        # A rule without ports would be a rule for all of them.
         networkPolicy=fields(
+            ("dnsPorts", "apiServerPorts"),
             enabled=flag(),
             metricsFrom=items(kubernetes("A peer")),
             dnsPorts=items(whole(1, 65535)),
-            apiServerPorts=items(whole(1, 65535)),
+            apiServerPorts=items(whole(1, 65535), least=1),
             apiServerCidrs=items(text(CIDR)),
             databaseCidrs=items(text(CIDR)),
             workers=fields(
+                ("ports",),
                 internet=flag(),
-                ports=items(whole(1, 65535)),
+                ports=items(whole(1, 65535), least=1),
                 except_=items(text(CIDR)),
                 extraEgress=items(kubernetes("A rule")),
             ),

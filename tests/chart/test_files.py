@@ -107,9 +107,9 @@ def test_the_project_that_helm_test_applies_is_valid() -> None:
     project_of(project)
 
 
-def test_the_script_of_helm_test_runs_on_the_oldest_python() -> None:
-    source = (CHART / "files" / "test" / "mine.py").read_text()
-    ast.parse(source, feature_version=(3, 11))
+@pytest.mark.parametrize("name", ["test/mine.py", "models/copy.py"])
+def test_a_script_of_the_chart_runs_on_the_oldest_python(name: str) -> None:
+    ast.parse((CHART / "files" / name).read_text(), feature_version=(3, 11))
 
 
 def expressions() -> list[str]:

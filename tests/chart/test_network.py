@@ -188,6 +188,13 @@ def test_names_are_resolved_whatever_port_the_name_servers_pods_have() -> None:
             assert allowed(policies, known[pod], dns, port)
 
 
+def test_without_ports_of_name_servers_no_name_is_resolved_and_nothing_else_is_opened() -> None:
+    """A rule whose list of ports is empty would be a rule for every port of every address."""
+    found = reach(render({"networkPolicy": {"dnsPorts": []}}))
+    assert found["worker"] == f"database, store, {WEB}"
+    assert found["migrate"] == "database"
+
+
 def test_every_pod_is_under_a_policy_in_both_directions() -> None:
     for name in ("default", "backup", "external", "namespaced", "cnpg", "gpu"):
         objects = render(name)

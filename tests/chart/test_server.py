@@ -147,6 +147,10 @@ def test_the_life_of_a_release(plane: ControlPlane, namespace: str) -> None:
     kubectl("create", "namespace", "beside")
     beside = ("--namespace", "beside", "--set", "operator.namespaces={beside}")
     said = helm(plane, "install", "second", str(CHART), *beside, fails=True)
+    assert f"{namespace}/data-miner-operator serves every namespace already" in said
+    helm(plane, "upgrade", "data-miner", str(CHART), *here, "--no-hooks",
+         "--set", f"operator.namespaces={{{namespace}}}")  # fmt: skip
+    said = helm(plane, "install", "second", str(CHART), *beside, fails=True)
     assert CRD in said
     assert "data-miner" in said
     helm(plane, "install", "second", str(CHART), *beside, "--set", "crds.enabled=false")

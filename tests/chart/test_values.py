@@ -53,6 +53,13 @@ BAD: tuple[tuple[dict[str, Any], str], ...] = (
     ({"database": {"embedded": {"runAsUser": 0}}}, "/runAsUser': minimum: got 0, want 1"),
     ({"security": {"runAsUser": 0}}, "at '/security/runAsUser': minimum: got 0, want 1"),
     ({"backup": {"keepDays": 0}}, "at '/backup/keepDays': minimum: got 0, want 1"),
+    # A rule of a policy without ports would be one for every port
+    ({"networkPolicy": {"apiServerPorts": []}}, "/apiServerPorts': minItems: got 0, want 1"),
+    ({"networkPolicy": {"workers": {"ports": []}}}, "/workers/ports': minItems: got 0, want 1"),
+    ({"networkPolicy": {"dnsPorts": None}}, "missing property 'dnsPorts'"),
+    ({"networkPolicy": {"apiServerPorts": None}}, "missing property 'apiServerPorts'"),
+    ({"networkPolicy": {"workers": {"ports": None}}}, "missing property 'ports'"),
+    ({"database": {"external": {"port": None}}}, "missing property 'port'"),
     # None of what there is
     ({"database": {"mode": "mysql"}}, "must be one of 'embedded', 'external', 'cnpg'"),
     ({"storage": {"mode": "nfs"}}, "must be one of 'embedded', 'pvc', 's3'"),

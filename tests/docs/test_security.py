@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from support.chart import of_kind, pods, render
-from support.documents import ROOT
+from support.go_programs import ROOT
 from support.network_policy import End, allowed
 
 PORTS = {"database": 5432, "store": 7070}

@@ -10,8 +10,14 @@ import pytest
 
 from support.product import Product
 from support.realnode import OwnCluster, running
-from support.release import Release, archives
+from support.release import HASTY, Release, archives
 from support.release_chaos import BRITTLE, Mined, long_project
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Who installs for himself comes first: the shared release serves every namespace, and a
+    namespace has one operator."""
+    items.sort(key=lambda item: "release" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")
@@ -26,19 +32,13 @@ def real_nodes() -> Iterator[OwnCluster]:
 @pytest.fixture(scope="session")
 def release(real_nodes: OwnCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
     """The chart, installed with pools that make up their minds in seconds."""
-    hasty = {
-        "targetDrainSeconds": 10,
-        "scaleDownStabilizationSeconds": 5,
-        "stepSeconds": 2,
-        "idleSeconds": 5,
-    }
     # What lies on one node's disk lies on the first one's, so that tests may break the second.
     there = {"embedded": {"nodeSelector": {"kubernetes.io/hostname": real_nodes.nodes()[0]}}}
     made = Release(
         real_nodes,
         tmp_path_factory.mktemp("release"),
         values={
-            "workers": {"defaults": {"scaling": hasty}},
+            "workers": {"defaults": {"scaling": HASTY}},
             "database": there,
             "storage": there,
         },

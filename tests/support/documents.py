@@ -11,11 +11,14 @@ what they print: an ellipsis stands for anything, durations and digests may diff
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -119,19 +122,16 @@ def run(wanted: Sequence[Block], folder: Path, environment: Mapping[str, str]) -
     with tempfile.NamedTemporaryFile("w", suffix=".sh") as file:
         file.write("\n".join([*lines, ""]))
         file.flush()
-        ended = subprocess.run(
-            ["bash", file.name], cwd=folder, env=dict(environment), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-        )  # fmt: skip
-    told = re.split(rf"^{_STEP}\d+\n", ended.stdout, flags=re.MULTILINE)[1:]
-    assert told, f"nothing was run: {ended.stdout}"
+        output, code = _shell(Path(file.name), folder, environment)
+    told = re.split(rf"^{_STEP}\d+\n", output, flags=re.MULTILINE)[1:]
+    assert told, f"nothing was run: {output}"
     for (block, command, expected), said in zip(steps, told, strict=False):
         missing = unsaid(expected, said)
         assert not missing, f"{block.place}: {command}: printed no {missing!r}:\n{said}"
     block, command, _ = steps[len(told) - 1]
-    assert not ended.returncode, f"{block.place} failed: {command}\n{told[-1]}"
+    assert not code, f"{block.place} failed: {command}\n{told[-1]}"
     assert len(told) == len(steps), f"{block.place} ended the script: {command}\n{told[-1]}"
-    return ended.stdout
+    return output
 
 
 def unsaid(expected: Sequence[str], said: str) -> str:
@@ -151,6 +151,20 @@ def checkout(folder: Path) -> Path:
         if path.name not in {".git", "out"}:
             (folder / path.name).symlink_to(path)
     return folder
+
+
+def _shell(file: Path, folder: Path, environment: Mapping[str, str]) -> tuple[str, int]:
+    """What a script prints, and its exit status. Whatever it has started ends with the caller."""
+    process = subprocess.Popen(
+        ["bash", str(file)], cwd=folder, env=dict(environment), stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        output, _ = process.communicate()
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    return output, process.returncode
 
 
 def _steps(block: Block) -> Sequence[tuple[str, Sequence[str]]]:

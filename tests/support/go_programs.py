@@ -55,7 +55,7 @@ def programs_of(module: Module) -> Path:
     folder = cache() / module.name / _key(module, _version(go))
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.parent / "lock", module.name):
+        with locked(folder.parent / "lock", module.name):
             if not folder.is_dir():
                 _build(go, module, folder)
                 _forget_unused(folder)
@@ -138,7 +138,8 @@ def _key(module: Module, go_version: str) -> str:
 
 
 @contextmanager
-def _locked(path: Path, name: str) -> Iterator[None]:
+def locked(path: Path, name: str) -> Iterator[None]:
+    """Hold a lock file; says so, with the name of what is built, when another process has it."""
     with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

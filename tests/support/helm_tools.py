@@ -19,7 +19,7 @@ import yaml
 
 from support.controlplane_build import SOURCE as CONTROL_PLANE
 from support.controlplane_build import kubernetes_version
-from support.go_programs import ROOT, BuildError, Module, cache, programs_of
+from support.go_programs import ROOT, BuildError, Module, cache, locked, programs_of
 
 TOOLS = Module(
     "helmtools",
@@ -67,13 +67,20 @@ def schemas() -> Path:
     key = hashlib.sha256("\n".join(sources).encode()).hexdigest()[:32]
     folder = cache() / "kubeschemas" / key
     if not folder.is_dir():
-        new = folder.with_suffix(".new")
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-        for name, schema in {**_kubernetes(), **_monitoring()}.items():
-            (new / f"{name}.json").write_text(json.dumps(schema))
-        new.rename(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with locked(folder.parent / "lock", "kubeschemas"):
+            if not folder.is_dir():
+                _write_schemas(folder)
     return folder
+
+
+def _write_schemas(folder: Path) -> None:
+    new = folder.with_suffix(".new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    for name, schema in {**_kubernetes(), **_monitoring()}.items():
+        (new / f"{name}.json").write_text(json.dumps(schema))
+    new.rename(folder)
 
 
 def _kubernetes() -> dict[str, Any]:

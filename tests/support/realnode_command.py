@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
             case _:
                 _say(USAGE)
                 return 2
-    except (host.HostError, BuildError) as error:
+    except (host.HostError, BuildError, AssertionError) as error:
         _say(f"cluster: {error}")
         return 1
     return 0

@@ -116,11 +116,13 @@ def pid_of(own: Machine) -> int | None:
 
 def _pids(own: Machine) -> list[int]:
     """The first process of a machine and what started it, by their command line."""
-    wanted = [os.fsencode(INIT), os.fsencode(own.spec)]
+    # By its specification: another clone's programs may have started it.
+    wanted = os.fsencode(own.spec)
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if (folder / "cmdline").read_bytes().split(b"\0")[-3:-1] == wanted:
+            words = (folder / "cmdline").read_bytes().split(b"\0")[-3:-1]
+            if words[1:] == [wanted] and words[0].endswith(os.fsencode(f"/{INIT.name}")):
                 found.append(int(folder.name))
     return found
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +30,14 @@ OURS: Final = {
     }
 }
 """Values that name the images of this checkout; nothing else differs from the chart's."""
+HASTY: Final = {
+    "targetDrainSeconds": 10,
+    "scaleDownStabilizationSeconds": 5,
+    "stepSeconds": 2,
+    "idleSeconds": 5,
+}
+"""Scaling by which a pool makes up its mind in seconds."""
+CRD: Final = "miningprojects.data-miner.io"
 
 
 def archives() -> list[Path]:
@@ -62,6 +71,8 @@ class Release:
     namespace: str = "data-miner"
     name: str = "data-miner"
     values: Mapping[str, Any] = field(default_factory=dict)
+    fullname: str = ""
+    """How its objects' names begin; absent: as the release's."""
 
     @property
     def kubectl(self) -> Kubectl:
@@ -152,6 +163,24 @@ class Release:
             'PGPASSWORD=$(cat "$PASSWORD_FILE") exec psql --host=127.0.0.1 --username=data_miner'
             ' --dbname="$DATABASE_NAME" --tuples-only --no-align --command="$1"'
         )
-        pod = f"pod/{self.name}-database-0"
+        pod = f"pod/{self.fullname or self.name}-database-0"
         told = self.k("exec", pod, "--", "sh", "-c", ask, "sh", statement)
         return [line for line in told.splitlines() if line]
+
+
+@contextmanager
+def alone(cluster: OwnCluster, home: Path, namespace: str, **values: Any) -> Iterator[Release]:
+    """A namespace for a release of a test's own; when the block ends, nothing of either is left.
+
+    Nothing is installed yet. A namespace has one operator, and the definition of projects one
+    owner: no other release may be there that serves all.
+    """
+    made = Release(cluster, home, namespace, values=values)
+    made.prepare()
+    try:
+        yield made
+    finally:
+        for name in json.loads(made.helm("list", "--short", "--all", "--output=json")):
+            made.helm("uninstall", name, "--wait")
+        made.kubectl("delete", "crd", CRD, "--ignore-not-found", seconds=120)
+        made.kubectl("delete", "namespace", namespace, "--wait", seconds=180)

@@ -73,12 +73,13 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
-{{/* Class for pods: (list root own kind), where kind is control or workers. */}}
+{{/* Class for pods: (list root own kind), where kind is control, workers, or nothing for no class of the
+chart's. */}}
 {{- define "dm.priorityClass" -}}
 {{- $root := index . 0 -}}
 {{- if index . 1 -}}
 {{- index . 1 -}}
-{{- else if $root.Values.priorityClasses.create -}}
+{{- else if and $root.Values.priorityClasses.create (index . 2) -}}
 {{- printf "%s-%s-%s" $root.Release.Namespace (include "dm.fullname" $root) (index . 2) -}}
 {{- end -}}
 {{- end -}}

@@ -1,11 +1,13 @@
 {{/* What pods may reach, as rules of a NetworkPolicy. */}}
 
 {{- define "dm.egressDns" }}
+{{- with .Values.networkPolicy.dnsPorts }}
 - ports:
-    {{- range .Values.networkPolicy.dnsPorts }}
+    {{- range . }}
     - {port: {{ . }}, protocol: UDP}
     - {port: {{ . }}, protocol: TCP}
     {{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "dm.egressDatabase" }}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import tempfile
@@ -97,6 +98,9 @@ def _build(image: Image, tag: str, *, fresh: bool = False) -> str:
     context = ROOT
     if image.product:
         arguments["VERSION"] = product_version()
+        mirror = os.environ.get("PIP_INDEX_URL")
+        if mirror:  # as for the set-up; what is installed is held by its hashes
+            arguments["PIP_INDEX_URL"] = mirror
     elif image.module:
         context = programs_of(image.module)
     else:

@@ -11,6 +11,13 @@ dump=$folder/${BACKUP:-$(cd "$folder" && ls -- *.dump | sort | tail -n 1)}
 [ -s "$dump" ] || { echo "restore: there is no $dump" >&2; exit 1; }
 
 export PGDATABASE=postgres
+# The network may not know this pod yet.
+tries=60
+until pg_isready --quiet --timeout=5; do
+    tries=$((tries - 1))
+    [ "$tries" -gt 0 ] || { echo "restore: the database does not answer" >&2; exit 1; }
+    sleep 1
+done
 dropdb --if-exists --force "$new"
 createdb "$new"
 pg_restore --exit-on-error --no-owner --dbname="$new" "$dump"
