@@ -66,11 +66,10 @@ class Place:
         return not self.served or namespace in self.served
 
     def subjects(self) -> list[Subject]:
-        """What is watched. Pools are looked for where the projects are and where the chart is."""
-        projects = self.served or None
-        pools = tuple(dict.fromkeys((*self.served, self.own))) if self.served else None
+        """What is watched. Pools are looked for here, and in the namespaces that are named."""
+        pools = tuple(dict.fromkeys((*self.served, self.own)))
         return [
-            Subject(PROJECTS, projects),
+            Subject(PROJECTS, self.served or None),
             Subject(DEPLOYMENTS, pools, POOL_LABEL),
             Subject(PODS, pools, POOL_LABEL),
             Subject(JOBS, (self.own,), labels.MODEL),
@@ -341,9 +340,7 @@ def _ended(task: asyncio.Task[Any]) -> None:
 
 def _serve(port: int, health: Health) -> ThreadingHTTPServer:
     try:
-        server = telemetry.serve(
-            port, health.not_alive, health.routes(), PROJECT_METRICS.text
-        )
+        server = telemetry.serve(port, health.not_alive, health.routes(), PROJECT_METRICS.text)
     except OSError as error:
         raise StorageError(f"--metrics-port {port}: {error.strerror}") from None
     _log.info("metrics", port=server.server_address[1])

@@ -1,4 +1,4 @@
-"""The list of metrics, written from the code: ``python -m data_miner_operator.metrics_reference``."""
+"""The list of metrics, from the code: ``python -m data_miner_operator.metrics_reference``."""
 
 from __future__ import annotations
 

@@ -52,7 +52,8 @@ POOLS: Final = (
     Rule("", ("pods",), ("get", "list", "watch", "patch")),
     Rule("events.k8s.io", ("events",), ("create", "patch")),
 )
-"""Where worker pools are: with the projects, and in the operator's own namespace."""
+"""Where worker pools are: in the operator's own namespace, and with the projects where their
+namespaces are named. Not in all of a cluster: whoever may patch any pod may become anybody."""
 OWN: Final = (
     Rule("coordination.k8s.io", ("leases",), ("get", "create", "update")),
     Rule("batch", ("jobs",), ("get", "list", "watch", "create")),
@@ -76,11 +77,11 @@ def render(namespace: str, served: Sequence[str] = (), name: str = NAME) -> list
     }
     found = [account]
     if not served:
-        found += _cluster(f"{name}-{namespace}", name, namespace, _merged([*PROJECTS, *POOLS]))
+        found += _cluster(f"{name}-{namespace}", name, namespace, PROJECTS)
     for each in dict.fromkeys((*served, namespace)):
         rules = [
             *(PROJECTS if each in served else ()),
-            *(POOLS if served else ()),
+            *POOLS,
             *((*OWN, own_name(namespace)) if each == namespace else ()),
         ]
         found += _bound(name, namespace, each, _merged(rules))

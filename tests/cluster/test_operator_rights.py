@@ -11,15 +11,16 @@ from data_miner_operator import rbac
 from support.cluster import Cluster, fresh_namespace
 from support.waiting import eventually
 
-ALLOWED = (
+PROJECTS = (
     ("get list watch delete", "miningprojects.data-miner.io"),
     ("get patch", "miningprojects.data-miner.io/status"),
     ("create patch", "events.events.k8s.io"),
+)
+POOLS = (
     ("get list watch", "deployments.apps"),
     ("get patch update", "deployments.apps/scale"),
     ("get list watch patch", "pods"),
 )
-"""Where projects and pools are."""
 ALLOWED_AT_HOME = (
     ("get create update", "leases.coordination.k8s.io"),
     ("get list watch create", "jobs.batch"),
@@ -84,9 +85,9 @@ def _answers(
     }
 
 
-def _may_all(cluster: Cluster, namespace: str) -> bool:
+def _may_all(cluster: Cluster, table: tuple[tuple[str, str], ...], namespace: str) -> bool:
     """Whether the table is granted: an API server learns of its own roles by a watch."""
-    return all(_answers(cluster, ALLOWED, namespace).values())
+    return all(_answers(cluster, table, namespace).values())
 
 
 def test_for_the_cluster_the_rights_are_the_table_and_no_more(
@@ -95,15 +96,12 @@ def test_for_the_cluster_the_rights_are_the_table_and_no_more(
     objects = rbac.render(cluster.namespace)
     cluster.apply(*objects)
     try:
-        for namespace in (cluster.namespace, elsewhere):
-            eventually(partial(_may_all, cluster, namespace), what="its rights")
+        at_home = (*PROJECTS, *POOLS, *ALLOWED_AT_HOME)
+        for namespace, table in ((cluster.namespace, at_home), (elsewhere, PROJECTS)):
+            eventually(partial(_may_all, cluster, table, namespace), what="its rights")
             denied = _answers(cluster, DENIED, namespace)
             assert not [name for name, allowed in denied.items() if allowed]
-        eventually(
-            lambda: all(_answers(cluster, ALLOWED_AT_HOME, cluster.namespace).values()),
-            what="its rights at home",
-        )
-        assert not any(_answers(cluster, ALLOWED_AT_HOME, elsewhere).values())
+        assert not any(_answers(cluster, (*POOLS, *ALLOWED_AT_HOME), elsewhere).values())
     finally:
         for found in objects:
             cluster.delete(found["kind"], found["metadata"]["name"])
@@ -113,9 +111,9 @@ def test_for_one_namespace_nothing_is_granted_elsewhere(cluster: Cluster, elsewh
     cluster.apply(*rbac.render(cluster.namespace, [cluster.namespace]))
 
     # An API server learns of its own roles by a watch.
-    asked = (*ALLOWED, *ALLOWED_AT_HOME)
-    eventually(lambda: all(_answers(cluster, asked, cluster.namespace).values()), what="its rights")
-    assert not any(_answers(cluster, (*ALLOWED, *ALLOWED_AT_HOME), elsewhere).values())
+    asked = (*PROJECTS, *POOLS, *ALLOWED_AT_HOME)
+    eventually(partial(_may_all, cluster, asked, cluster.namespace), what="its rights")
+    assert not any(_answers(cluster, asked, elsewhere).values())
     denied = _answers(cluster, DENIED, cluster.namespace)
     assert not [name for name, allowed in denied.items() if allowed]
 
