@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -38,7 +39,8 @@ class Pod:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[str] | None = None
+        self.database = "mining"
         self.password(PASSWORD)
 
     def password(self, text: str) -> None:
@@ -48,10 +50,8 @@ class Pod:
 
     def start(self) -> None:
         """The container's command; returns when it answers."""
-        self.process = subprocess.Popen(
-            ["/bin/sh", str(self.home / "scripts" / "start.sh"), "-p", str(self.port)],
-            env=self.environment(), cwd="/", user=self._user, group=self._group,
-        )  # fmt: skip
+        self._own()
+        self.process = self._begin("start.sh", "-p", str(self.port))
         eventually(self.answers, seconds=60, what="PostgreSQL answers")
 
     def stop(self, number: int = signal.SIGINT) -> None:
@@ -71,21 +71,38 @@ class Pod:
             return False
         return True
 
-    def connect(self, name: str = "mining", password: str = "") -> psycopg2.extensions.connection:
+    def connect(self, name: str = "", password: str = "") -> psycopg2.extensions.connection:
         """A connection as a pod of the operator has it."""
         return psycopg2.connect(
-            host="127.0.0.1", port=self.port, user="data_miner", dbname=name,
+            host="127.0.0.1", port=self.port, user="data_miner",
+            dbname=name or self.database,
             password=password or (self.home / "password").read_text(),
         )  # fmt: skip
 
     def run(self, script: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """A script as its Job runs it."""
+        return self.ended(self.begin(script, **variables))
+
+    def begin(self, script: str, **variables: str) -> subprocess.Popen[str]:
+        """A script as its Job runs it; beside what else runs."""
         self._own()
-        return subprocess.run(
-            ["/bin/sh", str(self.home / "scripts" / script)],
-            env={**self.environment(), **variables}, cwd="/",
-            capture_output=True, text=True, check=False, timeout=120,
-            user=self._user, group=self._group,
+        return self._begin(script, pipe=subprocess.PIPE, **variables)
+
+    def ended(self, begun: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+        """What has become of a script that was begun."""
+        try:
+            out, err = begun.communicate(timeout=120)
+        finally:
+            begun.kill()
+        return subprocess.CompletedProcess(begun.args, begun.returncode, out, err)
+
+    def _begin(
+        self, script: str, *arguments: str, pipe: int | None = None, **variables: str
+    ) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            ["/bin/sh", str(self.home / "scripts" / script), *arguments],
+            env={**self.environment(), **variables}, cwd="/", text=True,
+            stdout=pipe, stderr=pipe, user=self._user, group=self._group,
         )  # fmt: skip
 
     def environment(self) -> dict[str, str]:
@@ -93,20 +110,20 @@ class Pod:
         return {
             "PATH": f"{self.programs}:/usr/bin:/bin",
             "PGDATA": str(self.home / "data" / "pgdata"),
-            "DATABASE_NAME": "mining",
+            "DATABASE_NAME": self.database,
             "PASSWORD_FILE": str(self.home / "password"),
             "BACKUPS": str(self.home / "backups"),
             "KEEP_DAYS": "7",
             "PGHOST": "127.0.0.1",
             "PGPORT": str(self.port),
             "PGUSER": "data_miner",
-            "PGDATABASE": "mining",
+            "PGDATABASE": self.database,
             "PGPASSWORD": (self.home / "password").read_text(),
             "HOME": "/tmp",
             "LC_ALL": "C.UTF-8",
         }
 
-    def rows(self, query: str, name: str = "mining") -> list[tuple[object, ...]]:
+    def rows(self, query: str, name: str = "") -> list[tuple[object, ...]]:
         """Rows of a query, which is committed."""
         connection = self.connect(name)
         try:
@@ -117,8 +134,8 @@ class Pod:
             connection.close()
 
     def dumps(self) -> list[Path]:
-        """What lies in the volume of backups, hidden files too."""
-        return sorted((self.home / "backups").iterdir())
+        """What lies in the volume of backups, hidden files too; not the lock that all share."""
+        return sorted(p for p in (self.home / "backups").iterdir() if p.name != ".lock")
 
     @property
     def _user(self) -> int | None:
@@ -164,6 +181,29 @@ def test_a_start_that_was_cut_off_leaves_nothing_behind(pod: Pod) -> None:
     pod._own()
     pod.start()
     assert not half.exists()
+    assert pod.rows("SELECT 1") == [(1,)]
+
+
+def test_the_database_may_be_called_as_sql_calls_something_else(pod: Pod) -> None:
+    """Also when it is dumped and restored."""
+    pod.database = "user"
+    pod.start()
+    pod.rows("CREATE TABLE t AS SELECT 1 AS x")
+    for script in ("backup.sh", "restore.sh"):
+        ended = pod.run(script)
+        assert ended.returncode == 0, ended.stderr
+    assert pod.rows("SELECT x FROM t") == [(1,)]
+
+
+def test_a_first_start_without_the_database_is_none(pod: Pod) -> None:
+    """It would be taken for a whole one for good; the next start begins anew."""
+    pod.database = 'no "name'
+    ended = pod.run("start.sh")
+    assert ended.returncode != 0
+    assert 'the database no "name could not be made' in ended.stderr
+    assert not (pod.home / "data" / "pgdata").exists()
+    pod.database = "mining"
+    pod.start()
     assert pod.rows("SELECT 1") == [(1,)]
 
 
@@ -224,6 +264,36 @@ def test_a_backup_is_of_one_moment_while_work_goes_on(pod: Pod) -> None:
         busy.kill()
         busy.wait(30)
     assert made.returncode == 0, made.stderr
+
+
+def test_two_backups_at_once_are_two_backups(pod: Pod) -> None:
+    """As when somebody asks for one more while the first or the nightly one is made."""
+    pod.start()
+    pod.rows("CREATE TABLE videos AS SELECT g AS id FROM generate_series(1, 100000) g")
+    begun = [pod.begin("backup.sh") for _ in range(3)]
+    for each in [pod.ended(one) for one in begun]:
+        assert each.returncode == 0, each.stderr
+        assert "1 tables restored and counted" in each.stdout
+    assert [path.suffix for path in pod.dumps()] == [".dump"] * 3
+
+
+@pytest.mark.parametrize("script", ["backup.sh", "restore.sh"])
+def test_a_backup_in_hand_is_left_alone(pod: Pod, script: str) -> None:
+    """Who comes later waits, and says so."""
+    pod.start()
+    pod.rows("CREATE TABLE videos (id int)")
+    assert pod.run("backup.sh").returncode == 0
+    part = pod.home / "backups" / ".20200101T000000Z.part.dump"
+    part.write_text("half of it")
+    with (pod.home / "backups" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        later = pod.begin(script)
+        assert later.stdout is not None
+        assert "waits for" in later.stdout.readline()
+        assert part.exists()
+        fcntl.flock(lock, fcntl.LOCK_UN)
+    ended = pod.ended(later)
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_a_backup_that_fails_is_none_and_leaves_nothing(pod: Pod) -> None:

@@ -102,6 +102,11 @@ BAD: tuple[tuple[dict[str, Any], str], ...] = (
         {"backup": {"enabled": True}, "database": {"mode": "cnpg"}},
         "backup.enabled is for database.mode=embedded",
     ),
+    # A restore would drop "<name>_new", which PostgreSQL would take for the name itself
+    (
+        {"backup": {"enabled": True}, "database": {"name": "x" * 47}},
+        "database.name: with backup.enabled at most 46 letters",
+    ),
     ({"credentials": [CREDENTIAL, CREDENTIAL]}, "credentials: cookies is there twice"),
     ({"credentials": [{**CREDENTIAL, "pools": ["gpu"]}]}, "is for pool gpu, and there is no such"),
     (

@@ -31,6 +31,9 @@
 {{- if and $v.backup.enabled (ne $v.database.mode "embedded") -}}
 {{- fail "backup.enabled is for database.mode=embedded: an external database or CloudNativePG has its own backup" -}}
 {{- end -}}
+{{- if and $v.backup.enabled (gt (len $v.database.name) 46) -}}
+{{- fail "database.name: with backup.enabled at most 46 letters, for what a restore sets aside has them and its time in its name, and PostgreSQL cuts names at 63" -}}
+{{- end -}}
 {{- include "dm.checkAlone" . -}}
 {{- $names := dict -}}
 {{- range $v.credentials -}}

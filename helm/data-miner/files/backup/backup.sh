@@ -1,12 +1,15 @@
 #!/bin/sh
 # Dumps the database, proves the dump by restoring it beside the original and counting every table
 # again, and only then gives it its name. What is older than KEEP_DAYS goes, but never the newest.
+# One at a time: what another one has in hand would look like what a dead one has left.
 #
 # Rows are counted in the snapshot that is dumped: work goes on meanwhile.
 set -eu
 umask 077
 folder=$BACKUPS
-stamp=$(date -u +%Y%m%dT%H%M%SZ)
+exec 9>"$folder/.lock"
+flock -n 9 || { echo "backup: waits for another one" && flock 9; }
+while stamp=$(date -u +%Y%m%dT%H%M%SZ) && [ -e "$folder/$stamp.dump" ]; do sleep 1; done
 part=$folder/.$stamp.part
 proof=data_miner_proof
 export PART="$part.dump"

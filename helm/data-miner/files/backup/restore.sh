@@ -7,6 +7,8 @@ set -eu
 folder=$BACKUPS
 new=${PGDATABASE}_new
 old=${PGDATABASE}_$(date -u +%Y%m%dt%H%M%Sz)
+exec 9>"$folder/.lock"
+flock -n 9 || { echo "restore: waits for a backup, or for another one" && flock 9; }
 dump=$folder/${BACKUP:-$(cd "$folder" && ls -- *.dump | sort | tail -n 1)}
 [ -s "$dump" ] || { echo "restore: there is no $dump" >&2; exit 1; }
 

@@ -14,7 +14,12 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
     initdb --pgdata="$new" --username=data_miner --pwfile="$secret" --encoding=UTF8 \
         --locale=C.UTF-8 --auth-local=trust --auth-host=scram-sha-256 --data-checksums
     echo "host all all all scram-sha-256" >>"$new/pg_hba.conf"
-    echo "CREATE DATABASE $DATABASE_NAME" | postgres --single -D "$new" postgres
+    echo "CREATE DATABASE \"$DATABASE_NAME\"" | postgres --single -D "$new" postgres
+    # A statement that fails in there fails nothing out here; a database that is missing does.
+    postgres --single -D "$new" "$DATABASE_NAME" </dev/null >/dev/null || {
+        echo "start: the database $DATABASE_NAME could not be made" >&2
+        exit 1
+    }
     cksum <"$secret" >"$new/data-miner.password"
     sync
     mv "$new" "$PGDATA"
