@@ -101,7 +101,6 @@ TABLE: tuple[tuple[str, Mapping[str, str]], ...] = (
             "backup": "database, dns",
             "database": "",
             "migrate": "database, dns",
-            "model": f"dns, {WEB}",
             "operator": f"database, {API}",
             "store": "",
             "test": API,

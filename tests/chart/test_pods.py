@@ -6,7 +6,9 @@ import json
 import re
 
 import pytest
+from typer.testing import CliRunner
 
+from data_miner.cli.main import app
 from support.chart import NAMES, PodTemplate, environment, of_kind, one, pods, render
 from support.pod_security import problems
 
@@ -133,6 +135,21 @@ def test_a_digest_counts_before_the_tag() -> None:
 def test_no_image_is_called_latest() -> None:
     images = {each["image"] for pod in all_pods() for each in pod.containers}
     assert not [image for image in images if image.endswith(":latest") or ":" not in image]
+
+
+def test_every_command_of_a_pod_is_one_that_the_program_has() -> None:
+    """With all its options: a name that is not there would end each pod with a page of help."""
+    run = {
+        tuple(container["args"])
+        for pod in all_pods()
+        for container in pod.containers
+        if "/data-miner-" in f"/{container['image']}" and "command" not in container
+    }
+    assert {arguments[0] for arguments in run} == {"db", "operator", "worker"}
+    for arguments in sorted(run):
+        said = CliRunner().invoke(app, [*arguments, "--help"])
+        assert said.exit_code == 0, said.output
+    assert CliRunner().invoke(app, ["worker", "--pol=default", "--help"]).exit_code
 
 
 def test_probes_ask_only_what_the_process_itself_can_answer() -> None:

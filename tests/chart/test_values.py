@@ -21,6 +21,7 @@ def pool(**values: Any) -> dict[str, Any]:
 
 
 CREDENTIAL = {"name": "cookies", "secretName": "site"}
+EXPORT = {"enabled": True}
 BAD: tuple[tuple[dict[str, Any], str], ...] = (
     # Names that do not exist
     ({"replicas": 3}, "additional properties 'replicas' not allowed"),
@@ -97,7 +98,10 @@ BAD: tuple[tuple[dict[str, Any], str], ...] = (
     ({"models": {"source": "claim"}}, "name the claim in models.claim.existingClaim"),
     ({"models": {"source": "image"}}, "name the image in models.image.reference"),
     ({"models": {"nodeCache": {"enabled": True}}}, "is for models.source=claim"),
-    ({"models": {"export": {"enabled": True}}}, "only where it can write them"),
+    (
+        {"models": {"source": "claim", "claim": {"existingClaim": "m"}, "export": EXPORT}},
+        "this version has no program that makes models",
+    ),
     (
         {"backup": {"enabled": True}, "database": {"mode": "cnpg"}},
         "backup.enabled is for database.mode=embedded",

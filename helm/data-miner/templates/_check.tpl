@@ -25,8 +25,8 @@
 {{- if and $v.models.nodeCache.enabled (ne $v.models.source "claim") -}}
 {{- fail "models.nodeCache.enabled is for models.source=claim: bundled models and those of an image are on the node already" -}}
 {{- end -}}
-{{- if and $v.models.export.enabled (ne $v.models.source "claim") -}}
-{{- fail "models.export.enabled: a Job can make models only where it can write them, with models.source=claim" -}}
+{{- if $v.models.export.enabled -}}
+{{- fail "models.export.enabled: this version has no program that makes models; put them into a claim or an image, and name it in models.source" -}}
 {{- end -}}
 {{- if and $v.backup.enabled (ne $v.database.mode "embedded") -}}
 {{- fail "backup.enabled is for database.mode=embedded: an external database or CloudNativePG has its own backup" -}}
