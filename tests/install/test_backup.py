@@ -85,7 +85,7 @@ def test_what_was_mined_comes_back_out_of_a_dump_row_for_row(
               seconds=150)  # fmt: skip
     after = release.complete("precious")
     assert after["status"]["dataset"] == before["status"]["dataset"]
-    assert release.replicas(POOL) == 0
+    release.sized(POOL, 0)
     kept = release.sql("SELECT datname FROM pg_database WHERE datname LIKE 'data\\_miner\\_%'")
     assert len(kept) == 1, "what was there before stays"
     release.sql(f'DROP DATABASE "{kept[0]}"')

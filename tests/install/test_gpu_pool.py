@@ -122,7 +122,7 @@ def test_a_third_pod_that_finds_no_gpu_waits_is_reported_and_is_not_multiplied(
     release = with_gpus
     file = long_project(tmp_path)
     mined = Mined(release, "wants-gpus", file, "three pods for two GPUs")
-    assert release.replicas(POOL) == 0
+    release.sized(POOL, 0)
 
     with watched(release) as seen:
         mined.begin()

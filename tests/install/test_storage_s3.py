@@ -135,15 +135,17 @@ def test_a_bucket_of_somebody_elses_holds_the_dataset_of_a_laptop(
 
 
 @pytest.mark.timeout(900)
-def test_a_volume_for_one_node_is_installed_without_a_worker_and_keeps_all_workers_on_one_node(
+def test_a_volume_for_one_node_comes_while_there_is_no_worker_and_keeps_workers_on_one_node(
     real_nodes: OwnCluster, tmp_path: Path, expected_digest: str
 ) -> None:
     """The class waits for a pod before it makes a volume, and there is no worker: `--wait` ends
     all the same."""
     storage = {"mode": "pvc", "pvc": {"accessMode": "ReadWriteOnce", "size": "5Gi"}}
-    with alone(real_nodes, tmp_path, "volume-user", storage=storage, **SCALING) as release:
-        seconds = release.install()
-        print(f"\ninstalled and Ready after {seconds:.0f} s")  # noqa: T201
+    with alone(real_nodes, tmp_path, "volume-user", **SCALING) as release:
+        release.install()
+        release.sized(POOL, 0)
+        seconds = release.install(storage=storage)
+        print(f"\nthe volume is there after {seconds:.0f} s")  # noqa: T201
         assert release.replicas(POOL) == 0
         release.apply(DEMO_PROJECT)
         release.sized(POOL, 2)

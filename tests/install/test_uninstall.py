@@ -12,6 +12,7 @@ import pytest
 from support.product import DEMO_PROJECT
 from support.realnode import OwnCluster
 from support.release import CRD, HASTY, Release, alone, merged
+from support.waiting import eventually
 
 POOL: Final = "data-miner-worker-default"
 CRD_KIND: Final = "CustomResourceDefinition"
@@ -76,7 +77,8 @@ def rests(release: Release, before: dict[str, Any], rows: list[str]) -> None:
     assert now["metadata"]["uid"] == before["metadata"]["uid"]
     assert now["status"]["dataset"] == before["status"]["dataset"]
     assert made(release) == rows
-    assert release.replicas(POOL) == 0
+    release.sized(POOL, 0)
+    assert made(release) == rows
 
 
 @pytest.mark.timeout(1200)
@@ -113,4 +115,4 @@ def test_what_uninstalling_leaves_is_named_and_is_found_again_also_under_another
     # Told otherwise, the definition goes as well, and every project with it.
     other.install(crds={"keep": False})
     assert CRD not in said_to_stay(other.helm("uninstall", other.name, "--wait")).get(CRD_KIND, [])
-    assert release.kubectl.run("get", "crd", CRD).returncode
+    eventually(lambda: release.kubectl.run("get", "crd", CRD).returncode == 1, what="it is gone")

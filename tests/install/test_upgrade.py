@@ -29,7 +29,7 @@ VALUES: Final[dict[str, Any]] = {
             # Little processor: the project is there for all that happens.
             "resources": {
                 "requests": {"cpu": "50m", "memory": "256Mi"},
-                "limits": {"cpu": "200m", "memory": "1Gi"},
+                "limits": {"cpu": "120m", "memory": "1Gi"},
             },
             "taskMemoryMb": 768,
             "graceSeconds": 5,

@@ -180,7 +180,7 @@ def alone(cluster: OwnCluster, home: Path, namespace: str, **values: Any) -> Ite
     try:
         yield made
     finally:
-        for name in json.loads(made.helm("list", "--short", "--all", "--output=json")):
+        for name in json.loads(made.helm("list", "--short", "--output=json")):
             made.helm("uninstall", name, "--wait")
         made.kubectl("delete", "crd", CRD, "--ignore-not-found", seconds=120)
         made.kubectl("delete", "namespace", namespace, "--wait", seconds=180)
