@@ -6,7 +6,7 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -180,7 +180,9 @@ def alone(cluster: OwnCluster, home: Path, namespace: str, **values: Any) -> Ite
     try:
         yield made
     finally:
-        for name in json.loads(made.helm("list", "--short", "--output=json")):
-            made.helm("uninstall", name, "--wait")
-        made.kubectl("delete", "crd", CRD, "--ignore-not-found", seconds=120)
-        made.kubectl("delete", "namespace", namespace, "--wait", seconds=180)
+        with ExitStack() as ends:  # whatever of it fails, the rest goes too
+            ends.callback(made.kubectl, "delete", "namespace", namespace, "--wait", seconds=180)
+            ends.callback(made.kubectl, "delete", "crd", CRD, "--ignore-not-found", seconds=120)
+            whole = ("--deployed", "--failed", "--pending", "--uninstalling")
+            for name in json.loads(made.helm("list", "--short", "--output=json", *whole)):
+                made.helm("uninstall", name, "--wait")
