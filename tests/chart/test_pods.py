@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from data_miner.cli.main import app
@@ -191,4 +192,4 @@ def test_a_credential_is_a_folder_of_files_in_the_pools_that_may_have_it() -> No
     assert "/etc/data-miner/credentials/cookies" in mounts["default"]
     assert "/etc/data-miner/credentials/cookies" not in mounts["gpu"]
     names = one(objects, "ConfigMap", "data-miner-credentials")["data"]["names.yaml"]
-    assert names == 'cookies: ["doors"]\n'
+    assert yaml.safe_load(names) == {"cookies": ["doors"]}

@@ -27,5 +27,5 @@ template:
         volumeMounts:
           - {name: storage, mountPath: /var/lib/data-miner}
     volumes:
-      - {name: storage, persistentVolumeClaim: {claimName: {{ include "dm.storageClaim" . }}}}
+      - {name: storage, persistentVolumeClaim: {claimName: {{ include "dm.storageClaim" . | quote }}}}
 {{- end -}}
