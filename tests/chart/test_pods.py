@@ -9,6 +9,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from data_miner import __version__
 from data_miner.cli.main import app
 from support.chart import NAMES, PodTemplate, environment, of_kind, one, pods, render
 from support.pod_security import problems
@@ -123,6 +124,37 @@ def test_one_value_moves_every_image_to_another_registry() -> None:
         for container in pod.containers:
             assert container["image"].startswith("registry.example.com/mirror/"), pod.owner
         assert pod.spec["imagePullSecrets"] == [{"name": "mirror"}]
+
+
+POOL_IMAGES = (
+    ({}, {}, f"data-miner-worker:{__version__}"),
+    ({}, {"tag": "9"}, "data-miner-worker:9"),
+    (
+        {},
+        {"registry": "own.example.com:5000"},
+        f"own.example.com:5000/data-miner-worker:{__version__}",
+    ),
+    (
+        {},
+        {"registry": "own.example.com/a", "repository": "b/c"},
+        f"own.example.com/a/b/c:{__version__}",
+    ),
+    ({"imageRegistry": "m.example.com"}, {"repository": "b/c"}, f"m.example.com/b/c:{__version__}"),
+    (
+        {"imageRegistry": "m.example.com"},
+        {"registry": "own.example.com", "repository": "b/c", "tag": "1"},
+        "m.example.com/b/c:1",
+    ),
+)
+
+
+@pytest.mark.parametrize(("everywhere", "image", "expected"), POOL_IMAGES)
+def test_a_pool_has_an_image_of_its_own_whose_registry_can_be_replaced_too(
+    everywhere: dict[str, str], image: dict[str, str], expected: str
+) -> None:
+    objects = render({"global": everywhere, "workers": {"pools": {"default": {"image": image}}}})
+    [worker] = [pod for pod in pods(objects) if pod.component == "worker"]
+    assert {each["image"] for each in worker.containers} == {expected}
 
 
 def test_a_digest_counts_before_the_tag() -> None:

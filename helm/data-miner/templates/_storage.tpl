@@ -18,7 +18,8 @@ template:
           - -c
           - |
             from pathlib import Path
-            for folder in ("store", "datasets", "videos"):
+            # The last one is where a worker's own volume is mounted.
+            for folder in ("store", "datasets", "videos", "scratch"):
                 Path("/var/lib/data-miner", folder).mkdir(exist_ok=True)
         resources:
           requests: {cpu: 10m, memory: 32Mi}
