@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from data_miner import __version__
 from data_miner.cli.main import app
-from support.chart import NAMES, PodTemplate, environment, of_kind, one, pods, render
+from support.chart import NAMES, PodTemplate, environment, of_kind, one, pods, refusal, render
 from support.pod_security import problems
 
 SECRET_NAMES = re.compile(r"PASSWORD|SECRET|TOKEN|ACCESS_KEY")
@@ -87,6 +87,17 @@ def test_every_volume_that_is_mounted_is_there_and_none_is_there_for_nothing() -
             assert mounted == have, f"{name}: {pod.owner}"
 
 
+def test_no_way_to_install_has_a_volume_that_the_chart_does_not_keep_for_itself() -> None:
+    """What `extraVolumes` may be called depends on all of these names."""
+    for pod in all_pods():
+        if pod.component == "worker":
+            for volume in pod.spec["volumes"]:
+                name = volume["name"]
+                extra = {"extraVolumes": [{"name": name, "emptyDir": {}}]}
+                said = refusal({"workers": {"pools": {"default": extra}}})
+                assert f"{name} is a volume of the chart" in said
+
+
 def test_volumes_in_memory_or_on_the_nodes_disk_are_bounded() -> None:
     for pod in all_pods():
         for volume in pod.spec.get("volumes", ()):
@@ -126,7 +137,7 @@ def test_one_value_moves_every_image_to_another_registry() -> None:
         assert pod.spec["imagePullSecrets"] == [{"name": "mirror"}]
 
 
-POOL_IMAGES = (
+POOL_IMAGES: tuple[tuple[dict[str, str], dict[str, str], str], ...] = (
     ({}, {}, f"data-miner-worker:{__version__}"),
     ({}, {"tag": "9"}, "data-miner-worker:9"),
     (
