@@ -73,15 +73,21 @@ def brittle(release: Release) -> Iterator[Release]:
 
 
 @pytest.fixture
-def mined(
+def waiting(
     brittle: Release, struck_project: Path, struck_digest: str, request: pytest.FixtureRequest
 ) -> Iterator[Mined]:
-    """The project, just applied, in a namespace of this test's own."""
+    """The project in a namespace of this test's own, not applied yet."""
     case = request.node.name.removeprefix("test_")
     there = Mined(brittle, f"struck-{zlib.crc32(case.encode()):x}", struck_project, case)
-    there.begin()
     yield there
     there.end()
+
+
+@pytest.fixture
+def mined(waiting: Mined) -> Mined:
+    """The project, just applied."""
+    waiting.begin()
+    return waiting
 
 
 @pytest.fixture

@@ -19,11 +19,11 @@ from support.waiting import eventually
 NAME: Final = "struck"
 LOOK_SECONDS: Final = 0.3
 MIDDLE: Final = 4
-"""A blow falls after so many results: the videos are found and fetched. There are 24 in the end."""
-FRESH_SECONDS: Final = 1.5
+"""A blow falls after so many results: the videos are found and fetched. There are 22 in the end."""
+FRESH_SECONDS: Final = 2.0
 """A task that began no longer ago than this is still running when the blow falls."""
-LONG_STAGES: Final = ("extract", "embed", "dedup_embed")
-"""Each takes seconds for each of the project's videos."""
+LONG_STAGES: Final = ("extract", "embed")
+"""Each takes seconds for each of the three videos."""
 RECOVERY_SECONDS: Final = 240.0
 _FORGET: Final = """
     DELETE FROM tasks WHERE project_id = PROJECT;
@@ -78,6 +78,8 @@ class Held:
     subject: str
     recipe: int
     pod: str
+    results: int = field(compare=False)
+    """Results of the project at that moment."""
 
     def __str__(self) -> str:
         return f"{self.stage} on {self.pod}"
@@ -94,13 +96,13 @@ class Mined:
     """What the printed lines are about."""
     began: float = 0.0
     struck: float = 0.0
-    """When the blow fell."""
+    """When the blow fell; before that, as `began`."""
     _results: int = field(default=0, init=False)
 
     def begin(self) -> None:
         """Apply the project."""
         self.release.kubectl("create", "namespace", self.namespace)
-        self.began = time.monotonic()
+        self.began = self.struck = time.monotonic()
         self.release.apply(self.file, namespace=self.namespace)
 
     def end(self) -> None:
@@ -116,32 +118,39 @@ class Mined:
 
     # The moment
 
-    def in_the_middle(self, node: str = "") -> Held:
-        """The project's work half done: a long task that has just begun, on this node or on any."""
+    def in_the_middle(
+        self, node: str = "", pool: str = "", stages: tuple[str, ...] = LONG_STAGES
+    ) -> Held:
+        """The project's work half done: a long task that has just begun, on this node or on any,
+        in the hands of this pool or of any."""
         found: list[Held] = []
 
         def there() -> bool:
-            where = self.pods_of(node)
-            found[:] = [
-                held
-                for held in self.held(LONG_STAGES, fresh=True)
-                if held.pod in where and self.results() >= MIDDLE
-            ]
+            where = self.pods_of(node, pool)
+            now = self.held(stages, fresh=True)
+            found[:] = [held for held in now if held.pod in where and held.results >= MIDDLE]
             return bool(found)
 
         self._patiently(there, f"a long task runs on {node or 'a node'}")
         return found[0]
 
-    def strike(self, blow: Callable[[Held], object], *, node: str = "", kills: bool = True) -> Held:
-        """Let a blow fall on a task in the middle; the one that was hit.
+    def strike(
+        self,
+        blow: Callable[[Held], object],
+        *,
+        node: str = "",
+        pool: str = "",
+        stages: tuple[str, ...] = LONG_STAGES,
+        kills: bool = True,
+    ) -> Held:
+        """Let a blow fall on a task `in_the_middle`; the one that was hit.
 
         `kills`: whoever runs the task dies of it. A task that ended before the blow fell is none
         that was hit; then the next one is.
         """
         for _ in range(4):
-            held = self.in_the_middle(node)
-            self._results = self.results()
-            self.struck = time.monotonic()
+            held = self.in_the_middle(node, pool, stages)
+            self._results, self.struck = held.results, time.monotonic()
             blow(held)
             if not kills or self.is_held(held):
                 print(f"\n{self.case}: {held}, after {self._results} results")  # noqa: T201
@@ -159,8 +168,9 @@ class Mined:
         chosen = " AND stage IN (" + ", ".join(f"'{stage}'" for stage in stages) + ")"
         new = f" AND dataminer_now() - claimed_at < interval '{FRESH_SECONDS} s'"
         rows = self._ask(
-            "SELECT t.id, claim_seq, stage, subject, recipe_id, claimed_by FROM tasks t"
-            " JOIN projects USING (project_id)",
+            "SELECT t.id, claim_seq, stage, subject, recipe_id, claimed_by, (SELECT count(*)"
+            " FROM results r WHERE r.project_id = t.project_id)"
+            " FROM tasks t JOIN projects USING (project_id)",
             " AND state = 'running'" + (chosen if stages else "") + (new if fresh else ""),
             " ORDER BY claimed_at DESC",
         )
@@ -178,20 +188,34 @@ class Mined:
         self._patiently(told, "the database answers")
         return found[0]
 
-    def pods_of(self, node: str = "") -> set[str]:
-        """Names of the workers' pods on a node, or of all."""
+    def pods_of(self, node: str = "", pool: str = "") -> set[str]:
+        """Names of the workers' pods on a node and of a pool, where one is named."""
         return {
             pod["metadata"]["name"]
             for pod in self.release.pods("worker")
-            if not node or pod["spec"].get("nodeName") == node
+            if node in {"", pod["spec"].get("nodeName")}
+            and pool in {"", pod["metadata"]["labels"]["data-miner.io/pool"]}
         }
 
-    def node_of(self, pod: str) -> str:
-        """Where a pod is."""
-        found = self.release.kubectl.json(
-            "get", "pod", pod, f"--namespace={self.release.namespace}"
-        )
-        return str(found["spec"]["nodeName"])
+    def evicted(self) -> set[str]:
+        """Names of the release's pods that a kubelet has evicted.
+
+        By its Events: a pod that ends by itself in the second that it gets is one that succeeded.
+        """
+        where = f"--namespace={self.release.namespace}"
+        chosen = "--field-selector=reason=Evicted"
+        events = self.release.kubectl.json("get", "events", where, chosen)["items"]
+        return {str(event["involvedObject"]["name"]) for event in events}
+
+    def last_end(self, pod: str) -> tuple[str, int]:
+        """Reason and exit status of the last end of a pod's container; ("", 0) before the first."""
+        where = f"--namespace={self.release.namespace}"
+        found = self.release.kubectl.json("get", "pod", pod, where)
+        status = found["status"]["containerStatuses"][0]
+        for state in (status["state"], status["lastState"]):
+            if ended := state.get("terminated"):
+                return str(ended["reason"]), int(ended["exitCode"])
+        return "", 0
 
     def mended(self, held: Held) -> None:
         """Return when somebody else works on the task that was hit, or has finished it."""
@@ -210,6 +234,11 @@ class Mined:
         self._patiently(lambda: self.results() > self._results, "there is another result")
         self._say("the next result is there")
 
+    def wait(self, condition: Callable[[], bool], what: str) -> None:
+        """Return when this holds; says the seconds since the blow."""
+        self._patiently(condition, what)
+        self._say(what)
+
     def complete(self, digest: str) -> None:
         """Return when the project is Complete; asserts that nothing failed, and the digest."""
         done = self.release.complete(NAME, namespace=self.namespace, seconds=RECOVERY_SECONDS)
@@ -227,6 +256,23 @@ class Mined:
             end=" GROUP BY stage",
         )
         return {stage: int(most) for stage, most in (row.split() for row in rows)}
+
+    def workers_of(self, stage: str) -> set[str]:
+        """Whose results of a stage count."""
+        return set(
+            self._ask(
+                "SELECT DISTINCT processed_by FROM results JOIN projects USING (project_id)",
+                f" AND stage = '{stage}'",
+            )
+        )
+
+    def failures(self) -> list[tuple[str, str, str, str]]:
+        """State, stage, class and words of each task that has gone wrong and is not done yet."""
+        rows = self._ask(
+            "SELECT state, stage, error_class, error FROM tasks JOIN projects USING (project_id)",
+            " AND error_class IS NOT NULL",
+        )
+        return [(one, two, three, four) for one, two, three, four in (r.split("|") for r in rows)]
 
     def finished_by(self, held: Held) -> str:
         """The worker whose result of this task counts."""
@@ -253,5 +299,5 @@ class Mined:
 
 
 def _held(row: str) -> Held:
-    task, seq, stage, subject, recipe, pod = row.split("|")
-    return Held(int(task), int(seq), stage, subject, int(recipe), pod)
+    task, seq, stage, subject, recipe, pod, results = row.split("|")
+    return Held(int(task), int(seq), stage, subject, int(recipe), pod, int(results))
