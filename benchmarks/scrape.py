@@ -72,7 +72,7 @@ def main(projects: int) -> None:
     """Print what a scrape takes."""
     metrics = ProjectMetrics()
     objects = {("mining", f"project-{number}"): project(number) for number in range(projects)}
-    costs = {(stage, counter): 12.5 for stage in NAMES for counter in SPENT}
+    costs = {stage: dict.fromkeys(SPENT, 12.5) for stage in NAMES}
     progress = replace(a_progress(), stage_costs=costs)
 
     def tell() -> None:

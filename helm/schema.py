@@ -230,7 +230,8 @@ DEFS["pool"] = fields(
     ),
     spot=flag(),
     image=fields(
-        repository=text(r"^([-a-zA-Z0-9._:/]*[a-z0-9])?$"),
+        registry=text(r"^([-a-zA-Z0-9._:/]*[a-zA-Z0-9])?$"),
+        repository=text(r"^([a-z0-9]([-a-z0-9._/]*[a-z0-9])?)?$"),
         tag=text(r"^([A-Za-z0-9_][-A-Za-z0-9_.]{0,127})?$"),
         digest=text(DIGEST),
     ),

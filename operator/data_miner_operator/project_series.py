@@ -136,9 +136,10 @@ def of_progress(progress: Progress) -> Samples:
         ),
         SKIPPED: _causes((s.stage, _reason(s.reason), s.count) for s in progress.skipped),
     }
-    for (stage, counter), amount in progress.stage_costs.items():
-        if counter in SPENT:
-            found.setdefault(SPENT[counter], {})[stage,] = amount
+    for stage, costs in progress.stage_costs.items():
+        for counter, amount in costs.items():
+            if counter in SPENT:
+                found.setdefault(SPENT[counter], {})[stage,] = amount
     return {family: values for family, values in found.items() if values}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client.metrics import MetricWrapperBase
 
 from data_miner import __version__
 from data_miner.spec import project_of
@@ -132,6 +133,38 @@ def test_alerts_and_dashboards_name_only_metrics_that_exist() -> None:
     named = {name for each in expressions() for name in re.findall(r"dataminer_\w+", each)}
     assert len(named) >= 8
     assert named <= known
+
+
+def labels_of(metric: str) -> set[str]:
+    """Labels of a metric of this program, and those that every scrape adds."""
+    [known] = {
+        tuple(collector._labelnames)
+        for name, collector in REGISTRY._names_to_collectors.items()
+        if name == metric and isinstance(collector, MetricWrapperBase)
+    }
+    return {*known, "namespace", "pod", "job", "instance"}
+
+
+def test_dashboards_and_alerts_group_by_labels_that_their_metrics_have() -> None:
+    """Of another label all is one line, and a legend is empty."""
+    grouped = [
+        (set(re.findall(r"dataminer_\w+", each)), set(re.findall(r"\w+", labels)))
+        for each in expressions()
+        for labels in re.findall(r"\b(?:by|without) \(([^)]*)\)", each)
+    ]
+    assert len(grouped) >= 7
+    for names, labels in grouped:
+        for name in names:
+            assert labels <= labels_of(name), name
+
+
+def test_the_legend_of_a_panel_has_the_labels_that_it_is_grouped_by() -> None:
+    for path in (CHART / "files" / "dashboards").iterdir():
+        for panel in json.loads(path.read_text())["panels"]:
+            for target in panel["targets"]:
+                [labels] = re.findall(r"\bby \(([^)]*)\)", target["expr"]) or [""]
+                shown = re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])
+                assert set(shown) == set(re.findall(r"\w+", labels)), panel["title"]
 
 
 def test_alerts_have_a_runbook_where_its_place_is_said() -> None:

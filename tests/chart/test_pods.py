@@ -6,10 +6,12 @@ import json
 import re
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
+from data_miner import __version__
 from data_miner.cli.main import app
-from support.chart import NAMES, PodTemplate, environment, of_kind, one, pods, render
+from support.chart import NAMES, PodTemplate, environment, of_kind, one, pods, refusal, render
 from support.pod_security import problems
 
 SECRET_NAMES = re.compile(r"PASSWORD|SECRET|TOKEN|ACCESS_KEY")
@@ -85,6 +87,17 @@ def test_every_volume_that_is_mounted_is_there_and_none_is_there_for_nothing() -
             assert mounted == have, f"{name}: {pod.owner}"
 
 
+def test_no_way_to_install_has_a_volume_that_the_chart_does_not_keep_for_itself() -> None:
+    """What `extraVolumes` may be called depends on all of these names."""
+    for pod in all_pods():
+        if pod.component == "worker":
+            for volume in pod.spec["volumes"]:
+                name = volume["name"]
+                extra = {"extraVolumes": [{"name": name, "emptyDir": {}}]}
+                said = refusal({"workers": {"pools": {"default": extra}}})
+                assert f"{name} is a volume of the chart" in said
+
+
 def test_volumes_in_memory_or_on_the_nodes_disk_are_bounded() -> None:
     for pod in all_pods():
         for volume in pod.spec.get("volumes", ()):
@@ -122,6 +135,37 @@ def test_one_value_moves_every_image_to_another_registry() -> None:
         for container in pod.containers:
             assert container["image"].startswith("registry.example.com/mirror/"), pod.owner
         assert pod.spec["imagePullSecrets"] == [{"name": "mirror"}]
+
+
+POOL_IMAGES: tuple[tuple[dict[str, str], dict[str, str], str], ...] = (
+    ({}, {}, f"data-miner-worker:{__version__}"),
+    ({}, {"tag": "9"}, "data-miner-worker:9"),
+    (
+        {},
+        {"registry": "own.example.com:5000"},
+        f"own.example.com:5000/data-miner-worker:{__version__}",
+    ),
+    (
+        {},
+        {"registry": "own.example.com/a", "repository": "b/c"},
+        f"own.example.com/a/b/c:{__version__}",
+    ),
+    ({"imageRegistry": "m.example.com"}, {"repository": "b/c"}, f"m.example.com/b/c:{__version__}"),
+    (
+        {"imageRegistry": "m.example.com"},
+        {"registry": "own.example.com", "repository": "b/c", "tag": "1"},
+        "m.example.com/b/c:1",
+    ),
+)
+
+
+@pytest.mark.parametrize(("everywhere", "image", "expected"), POOL_IMAGES)
+def test_a_pool_has_an_image_of_its_own_whose_registry_can_be_replaced_too(
+    everywhere: dict[str, str], image: dict[str, str], expected: str
+) -> None:
+    objects = render({"global": everywhere, "workers": {"pools": {"default": {"image": image}}}})
+    [worker] = [pod for pod in pods(objects) if pod.component == "worker"]
+    assert {each["image"] for each in worker.containers} == {expected}
 
 
 def test_a_digest_counts_before_the_tag() -> None:
@@ -191,4 +235,4 @@ def test_a_credential_is_a_folder_of_files_in_the_pools_that_may_have_it() -> No
     assert "/etc/data-miner/credentials/cookies" in mounts["default"]
     assert "/etc/data-miner/credentials/cookies" not in mounts["gpu"]
     names = one(objects, "ConfigMap", "data-miner-credentials")["data"]["names.yaml"]
-    assert names == 'cookies: ["doors"]\n'
+    assert yaml.safe_load(names) == {"cookies": ["doors"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from data_miner.pipeline import NAMES as STAGES
 from data_miner.settings import Settings
 from data_miner_operator.scaling.annotations import POOL_LABEL, Autoscaler, parse
 from data_miner_worker.command import served_stages
+from data_miner_worker.scratch import base_folder
 from support.chart import NAMES, Object, PodTemplate, environment, of_kind, one, pods, render
 
 
@@ -178,6 +180,28 @@ def test_with_a_volume_of_one_node_all_workers_are_on_that_node() -> None:
     labels = term["labelSelector"]["matchLabels"]
     assert labels.items() <= pod.labels.items()
     assert labels["app.kubernetes.io/component"] == "worker"
+
+
+@pytest.mark.parametrize("mode", ["embedded", "pvc"])
+@pytest.mark.parametrize("storage_class", ["", "fast"])
+def test_what_a_worker_has_in_hand_lies_in_a_bounded_volume_of_its_own(
+    mode: str, storage_class: str, tmp_path: Path
+) -> None:
+    """Also where the store is a shared volume, which nobody could protect from it."""
+    scratch = {"sizeLimit": "7Gi", "storageClass": storage_class}
+    values = {"storage": {"mode": mode}, "workers": {"pools": {"default": {"scratch": scratch}}}}
+    [pod] = pool_pods(render(values)).values()
+    container = pod.spec["containers"][0]
+    home = PurePosixPath(environment(container)["DATA_MINER_HOME"])
+    mounts = {PurePosixPath(m["mountPath"]): m["name"] for m in container["volumeMounts"]}
+    folder = home / base_folder(Settings(home=tmp_path)).relative_to(tmp_path)
+    inner = max((m for m in mounts if folder.is_relative_to(m)), key=lambda m: len(m.parts))
+    [volume] = [each for each in pod.spec["volumes"] if each["name"] == mounts[inner]]
+    if storage_class:
+        claim = volume["ephemeral"]["volumeClaimTemplate"]["spec"]
+        assert claim["resources"]["requests"]["storage"] == "7Gi"
+    else:
+        assert volume["emptyDir"] == {"sizeLimit": "7Gi"}
 
 
 def test_a_worker_waits_for_the_schema_instead_of_failing() -> None:

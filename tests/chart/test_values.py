@@ -21,6 +21,8 @@ def pool(**values: Any) -> dict[str, Any]:
 
 
 CREDENTIAL = {"name": "cookies", "secretName": "site"}
+VOLUMES = ("tmp", "scratch", "shm", "models", "model-cache", "storage", "credential-site")
+LABELS = ("app.kubernetes.io/component", "app.kubernetes.io/instance", "data-miner.io/pool")
 EXPORT = {"enabled": True}
 BAD: tuple[tuple[dict[str, Any], str], ...] = (
     # Names that do not exist
@@ -130,7 +132,11 @@ BAD: tuple[tuple[dict[str, Any], str], ...] = (
         {"operator": {"extraEnv": [{"name": "DATA_MINER_HOME", "value": "/"}]}},
         "operator.extraEnv: DATA_MINER_HOME is set by the chart",
     ),
-    (pool(extraVolumes=[{"name": "tmp", "emptyDir": {}}]), "extraVolumes: tmp is a volume of the"),
+    *((pool(extraVolumes=[{"name": one}]), f"extraVolumes: {one} is a volume") for one in VOLUMES),
+    (pool(extraVolumes=[{"name": "own"}, {"name": "own"}]), "own is a volume of the chart, or is"),
+    *((pool(podLabels={label: "x"}), f"default.podLabels: {label} is") for label in LABELS),
+    *(({"operator": {"podLabels": {one: "x"}}}, f"operator.podLabels: {one} is") for one in LABELS),
+    *(({"commonLabels": {label: "x"}}, f"commonLabels: {label} is a label") for label in LABELS),
     (
         {"storage": {"restrictUris": False, "allowedPrefixes": ["/raw"]}},
         "means nothing with storage.restrictUris=false",

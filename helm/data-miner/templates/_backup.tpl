@@ -40,11 +40,11 @@ template:
           - {name: HOME, value: /tmp}
           - {name: PGHOST, value: {{ include "dm.fullname" $root }}-database}
           - {name: PGUSER, value: data_miner}
-          - {name: PGDATABASE, value: {{ $root.Values.database.name }}}
-          - {name: DATABASE_NAME, value: {{ $root.Values.database.name }}}
+          - {name: PGDATABASE, value: {{ $root.Values.database.name | quote }}}
+          - {name: DATABASE_NAME, value: {{ $root.Values.database.name | quote }}}
           - {name: BACKUPS, value: /backups}
           - name: PGPASSWORD
-            valueFrom: {secretKeyRef: {name: {{ include "dm.databaseSecret" $root }}, key: {{ $root.Values.database.embedded.passwordKey }}}}
+            valueFrom: {secretKeyRef: {name: {{ include "dm.databaseSecret" $root | quote }}, key: {{ $root.Values.database.embedded.passwordKey | quote }}}}
           - {name: KEEP_DAYS, value: {{ int $root.Values.backup.keepDays | quote }}}
         resources: {{- toYaml $root.Values.backup.resources | nindent 10 }}
         securityContext: {{- include "dm.containerSecurity" $root | nindent 10 }}
@@ -53,7 +53,7 @@ template:
           - {name: scripts, mountPath: /etc/data-miner/backup, readOnly: true}
           - {name: tmp, mountPath: /tmp}
     volumes:
-      - {name: backups, persistentVolumeClaim: {claimName: {{ default $name $root.Values.backup.existingClaim }}}}
+      - {name: backups, persistentVolumeClaim: {claimName: {{ default $name $root.Values.backup.existingClaim | quote }}}}
       - {name: scripts, configMap: {name: {{ $name }}}}
       - {name: tmp, emptyDir: {sizeLimit: 100Mi}}
 {{- end -}}

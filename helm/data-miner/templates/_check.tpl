@@ -34,6 +34,8 @@
 {{- if and $v.backup.enabled (gt (len $v.database.name) 46) -}}
 {{- fail "database.name: with backup.enabled at most 46 letters, for what a restore sets aside has them and its time in its name, and PostgreSQL cuts names at 63" -}}
 {{- end -}}
+{{- include "dm.checkLabels" (list "operator.podLabels" $v.operator.podLabels) -}}
+{{- include "dm.checkLabels" (list "commonLabels" $v.commonLabels) -}}
 {{- include "dm.checkAlone" . -}}
 {{- $names := dict -}}
 {{- range $v.credentials -}}
@@ -60,12 +62,28 @@
 {{- fail (printf "%s.scaling: %s is %d, above maxReplicas, which is %d" $where . (int (index $pool.scaling .)) (int $pool.scaling.maxReplicas)) -}}
 {{- end -}}
 {{- end -}}
+{{- $volumes := list "scratch" "tmp" "shm" "models" "model-cache" "storage" -}}
 {{- range $pool.extraVolumes -}}
-{{- if has .name (list "scratch" "tmp" "shm" "models" "storage") -}}
-{{- fail (printf "%s.extraVolumes: %s is a volume of the chart" $where .name) -}}
+{{- if or (has .name $volumes) (hasPrefix "credential-" .name) -}}
+{{- fail (printf "%s.extraVolumes: %s is a volume of the chart, or is there twice" $where .name) -}}
+{{- end -}}
+{{- $volumes = append $volumes .name -}}
+{{- end -}}
+{{- include "dm.checkLabels" (list (printf "%s.podLabels" $where) $pool.podLabels) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+
+{{/* Ends with one line when a label of the user's is one of the chart's: (list where labels). Selectors and
+policies go by those. */}}
+{{- define "dm.checkLabels" -}}
+{{- $where := index . 0 -}}
+{{- $own := list "name" "instance" "component" "part-of" "managed-by" "version" -}}
+{{- range $key, $_ := index . 1 -}}
+{{- $common := and (hasPrefix "app.kubernetes.io/" $key) (has (trimPrefix "app.kubernetes.io/" $key) $own) -}}
+{{- if or $common (hasPrefix "data-miner.io/" $key) (eq $key "helm.sh/chart") -}}
+{{- fail (printf "%s: %s is a label of the chart" $where $key) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -20,8 +20,8 @@
 {{/* What selects the pods of a component: (list root component). */}}
 {{- define "dm.selector" -}}
 {{- $root := index . 0 -}}
-app.kubernetes.io/name: {{ include "dm.name" $root }}
-app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/name: {{ include "dm.name" $root | quote }}
+app.kubernetes.io/instance: {{ $root.Release.Name | quote }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
@@ -68,7 +68,7 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- with uniq $names }}
 imagePullSecrets:
 {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
 {{- end }}
 {{- end }}
 {{- end -}}
@@ -88,7 +88,7 @@ chart's. */}}
 {{- define "dm.place" -}}
 {{- $values := index . 1 -}}
 {{- with include "dm.priorityClass" (list (index . 0) $values.priorityClassName (index . 2)) }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with $values.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}

@@ -20,7 +20,7 @@
 {{- else if eq .Values.database.mode "cnpg" }}
 - to:
     - podSelector:
-        matchLabels: {cnpg.io/cluster: {{ include "dm.cnpgCluster" . }}}
+        matchLabels: {cnpg.io/cluster: {{ include "dm.cnpgCluster" . | quote }}}
   ports:
     - {port: 5432}
 {{- else }}

@@ -72,30 +72,30 @@ them needs to be escaped, and no URL holds a secret. */}}
 - name: PGUSER
   value: data_miner
 - name: PGPASSWORD
-  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: {{ $database.embedded.passwordKey }}}}
+  valueFrom: {secretKeyRef: {name: {{ $secret | quote }}, key: {{ $database.embedded.passwordKey | quote }}}}
 - name: DATA_MINER_DATABASE_URL
   value: postgresql://{{ include "dm.fullname" . }}-database:5432/{{ $database.name }}
 {{- else if eq $database.mode "cnpg" }}
 - name: DATA_MINER_DATABASE_URL
-  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: uri}}
+  valueFrom: {secretKeyRef: {name: {{ $secret | quote }}, key: uri}}
 {{- else if $database.external.host }}
 - name: PGUSER
-  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: {{ $database.external.userKey }}}}
+  valueFrom: {secretKeyRef: {name: {{ $secret | quote }}, key: {{ $database.external.userKey | quote }}}}
 - name: PGPASSWORD
-  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: {{ $database.external.passwordKey }}}}
+  valueFrom: {secretKeyRef: {name: {{ $secret | quote }}, key: {{ $database.external.passwordKey | quote }}}}
 - name: PGSSLMODE
   value: {{ $database.external.sslMode }}
 - name: DATA_MINER_DATABASE_URL
   value: postgresql://{{ $database.external.host }}:{{ $database.external.port }}/{{ $database.name }}
 {{- else }}
 - name: DATA_MINER_DATABASE_URL
-  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: {{ $database.external.urlKey }}}}
+  valueFrom: {secretKeyRef: {name: {{ $secret | quote }}, key: {{ $database.external.urlKey | quote }}}}
 - name: PGSSLMODE
   value: {{ $database.external.sslMode }}
 {{- end }}
 {{- if and (eq $database.mode "external") $database.external.listenUrlKey }}
 - name: DATA_MINER_DATABASE_LISTEN_URL
-  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: {{ $database.external.listenUrlKey }}}}
+  valueFrom: {secretKeyRef: {name: {{ $secret | quote }}, key: {{ $database.external.listenUrlKey | quote }}}}
 {{- end }}
 {{- end -}}
 
@@ -132,12 +132,12 @@ them needs to be escaped, and no URL holds a secret. */}}
 {{- if $embedded }}{{ $secret = include "dm.storeSecret" . }}{{ end }}
 {{- if $secret }}
 {{- range list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" }}
-- name: {{ . }}
-  valueFrom: {secretKeyRef: {name: {{ $secret }}, key: {{ . }}}}
+- name: {{ . | quote }}
+  valueFrom: {secretKeyRef: {name: {{ $secret | quote }}, key: {{ . }}}}
 {{- end }}
 {{- end }}
 - name: AWS_DEFAULT_REGION
-  value: {{ ternary "us-east-1" .Values.storage.s3.region $embedded }}
+  value: {{ ternary "us-east-1" .Values.storage.s3.region $embedded | quote }}
 {{- $endpoint := ternary (printf "http://%s-store:7070" (include "dm.fullname" .)) .Values.storage.s3.endpoint $embedded }}
 {{- with $endpoint }}
 - name: AWS_ENDPOINT_URL_S3
@@ -162,7 +162,7 @@ them needs to be escaped, and no URL holds a secret. */}}
 {{- define "dm.modelsVolume" -}}
 {{- if eq .Values.models.source "claim" }}
 - name: models
-  persistentVolumeClaim: {claimName: {{ .Values.models.claim.existingClaim }}, readOnly: true}
+  persistentVolumeClaim: {claimName: {{ .Values.models.claim.existingClaim | quote }}, readOnly: true}
 {{- else if eq .Values.models.source "image" }}
 - name: models
   image: {reference: {{ .Values.models.image.reference | quote }}, pullPolicy: {{ .Values.models.image.pullPolicy }}}
@@ -175,7 +175,7 @@ them needs to be escaped, and no URL holds a secret. */}}
   mountPath: /models
   readOnly: true
 {{- with ternary .Values.models.claim.subPath .Values.models.image.subPath (eq .Values.models.source "claim") }}
-  subPath: {{ . }}
+  subPath: {{ . | quote }}
 {{- end }}
 {{- end }}
 {{- end -}}
@@ -188,7 +188,7 @@ them needs to be escaped, and no URL holds a secret. */}}
     volumeClaimTemplate:
       spec:
         accessModes: [ReadWriteOnce]
-        storageClassName: {{ index . 2 }}
+        storageClassName: {{ index . 2 | quote }}
         resources: {requests: {storage: {{ index . 1 }}}}
 {{- else }}
   emptyDir: {sizeLimit: {{ index . 1 }}}
@@ -198,7 +198,7 @@ them needs to be escaped, and no URL holds a secret. */}}
 {{/* The storage class of a claim; without one, the cluster's default. */}}
 {{- define "dm.storageClass" -}}
 {{- with . }}
-storageClassName: {{ . }}
+storageClassName: {{ . | quote }}
 {{- end }}
 {{- end -}}
 
@@ -221,7 +221,7 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
   value: /etc/data-miner/credentials/names.yaml
 {{- with .Values.operator.namespaces }}
 - name: DATA_MINER_OPERATOR_NAMESPACES
-  value: {{ join "," . }}
+  value: {{ join "," . | quote }}
 {{- end }}
 {{- range $name, $value := .Values.operator.settings }}
 - name: DATA_MINER_OPERATOR_{{ snakecase $name | upper }}

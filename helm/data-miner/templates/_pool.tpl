@@ -21,8 +21,9 @@ that `scaling.maxReplicas` alone can be given; a false or a 0 counts, which `mer
 {{- $pool := index . 1 -}}
 {{- $image := deepCopy (ternary $images.workerGpu $images.worker (gt (int $pool.gpu.count) 0)) -}}
 {{- if $pool.image.repository -}}
-{{- $image = dict "repository" $pool.image.repository "tag" $pool.image.tag "digest" $pool.image.digest "registry" "" "pullPolicy" $image.pullPolicy -}}
+{{- $image = dict "repository" $pool.image.repository "tag" $pool.image.tag "digest" $pool.image.digest "registry" $pool.image.registry "pullPolicy" $image.pullPolicy -}}
 {{- else -}}
+{{- if $pool.image.registry -}}{{- $_ := set $image "registry" $pool.image.registry -}}{{- end -}}
 {{- if $pool.image.tag -}}{{- $_ := set $image "tag" $pool.image.tag -}}{{- $_ := set $image "digest" "" -}}{{- end -}}
 {{- if $pool.image.digest -}}{{- $_ := set $image "digest" $pool.image.digest -}}{{- end -}}
 {{- end -}}

@@ -41,7 +41,7 @@ what the chart renders with it. */}}
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [get]
-  resourceNames: [{{ .Release.Namespace }}]
+  resourceNames: [{{ .Release.Namespace | quote }}]
 {{- end }}
 
 {{/* Where pools are and no projects: their Events too. */}}

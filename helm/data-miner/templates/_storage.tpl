@@ -18,7 +18,8 @@ template:
           - -c
           - |
             from pathlib import Path
-            for folder in ("store", "datasets", "videos"):
+            # The last one is where a worker's own volume is mounted.
+            for folder in ("store", "datasets", "videos", "scratch"):
                 Path("/var/lib/data-miner", folder).mkdir(exist_ok=True)
         resources:
           requests: {cpu: 10m, memory: 32Mi}
@@ -27,5 +28,5 @@ template:
         volumeMounts:
           - {name: storage, mountPath: /var/lib/data-miner}
     volumes:
-      - {name: storage, persistentVolumeClaim: {claimName: {{ include "dm.storageClaim" . }}}}
+      - {name: storage, persistentVolumeClaim: {claimName: {{ include "dm.storageClaim" . | quote }}}}
 {{- end -}}

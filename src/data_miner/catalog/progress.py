@@ -59,8 +59,8 @@ class Progress:
     failed: int
     """Dead letters that the project called for."""
     costs: Mapping[str, float]
-    stage_costs: Mapping[tuple[str, str], float]
-    """By stage and counter."""
+    stage_costs: Mapping[str, Mapping[str, float]]
+    """The same of each stage, in pipeline order."""
     costs_per_image: Mapping[str, float]
     """Empty as long as there is no image."""
     dataset: Dataset | None

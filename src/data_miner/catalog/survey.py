@@ -39,8 +39,8 @@ class Survey:
     Of a counter whose name begins with ``max_`` it is the greatest value instead. Work that is
     shared with other projects counts in full for each of them.
     """
-    stage_costs: Mapping[tuple[str, str], float]
-    """The same by stage and counter."""
+    stage_costs: Mapping[str, Mapping[str, float]]
+    """The same of each stage, by counter."""
 
 
 def survey(conn: Connection, project_id: int) -> Survey:
@@ -61,7 +61,9 @@ def survey(conn: Connection, project_id: int) -> Survey:
     (ends,) = parts["members"]
     found = conn.execute(_FOUND, given).one()
     rows = {row["stage"]: row for row in parts["stage"]}
-    stage_costs = {(row["stage"], row["key"]): float(row["amount"]) for row in parts["cost"]}
+    stage_costs: dict[str, dict[str, float]] = defaultdict(dict)
+    for row in sorted(parts["cost"], key=lambda row: str(row["key"])):
+        stage_costs[row["stage"]][row["key"]] = float(row["amount"])
     return Survey(
         stages=stage_counts(present, rows, members=ends["members"], stopped=ends["stopped"]),
         members=Members(
@@ -79,8 +81,8 @@ def survey(conn: Connection, project_id: int) -> Survey:
             Skipped(row["stage"], row["reason"], row["count"], row["subject"], row["message"])
             for row in _frequent(parts["skipped"], "reason")
         ),
-        costs=totals(stage_costs),
-        stage_costs=stage_costs,
+        costs=totals(stage_costs.values()),
+        stage_costs={s.name: stage_costs[s.name] for s in present if s.name in stage_costs},
     )
 
 

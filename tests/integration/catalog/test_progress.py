@@ -189,6 +189,7 @@ def test_the_funnel_and_the_stages_count_what_there_is(world: World) -> None:
         "export": (2, 2),
     }
     assert state.costs["bytes_downloaded"] == 30
+    assert state.stage_costs["download"]["bytes_downloaded"] == 30
     assert state.costs_per_image["bytes_downloaded"] == 7.5
     assert state.dataset is not None
     assert state.dataset.images == 4

@@ -12,7 +12,7 @@ from data_miner_operator.project_metrics import ProjectMetrics
 from support.reconciling import a_progress
 
 ONE, TWO = ("mining", "one"), ("mining", "two")
-COSTLY = replace(a_progress(), stage_costs={("embed", "cpu_seconds"): 2.5})
+COSTLY = replace(a_progress(), stage_costs={"embed": {"cpu_seconds": 2.5}})
 
 
 @pytest.fixture

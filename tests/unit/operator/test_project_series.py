@@ -42,9 +42,8 @@ def test_costs_are_told_by_stage_in_base_units() -> None:
     progress = replace(
         a_progress(),
         stage_costs={
-            ("download", "bytes_downloaded"): 30.0,
-            ("embed", "cpu_seconds"): 2.5,
-            ("embed", "max_rss_mb"): 90.0,
+            "download": {"bytes_downloaded": 30.0},
+            "embed": {"cpu_seconds": 2.5, "max_rss_mb": 90.0},
         },
     )
 

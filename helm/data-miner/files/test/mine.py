@@ -3,6 +3,7 @@
 Asks the API server through its REST interface alone, as the account of this pod.
 """
 
+import http.client
 import json
 import os
 import ssl
@@ -21,7 +22,32 @@ CONTEXT = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
 
 
 def ask(method, path, body=None):
-    """The answer, or None when there is no such thing."""
+    """The answer, or None when there is no such thing.
+
+    Who does not answer is asked again until the deadline: an API server is replaced now and then.
+    """
+    lost = False
+    while True:
+        try:
+            return once(method, path, body)
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            if error.code == 409 and method == "POST" and lost:
+                return None  # it was made, and the answer did not come
+            said = f"{method} {path}: {error.code} {text(error)}"
+            if error.code != 429 and error.code < 500:
+                sys.exit(said)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            said = f"{method} {path}: {error!r}"
+        lost = True
+        if time.monotonic() > DEADLINE:
+            sys.exit(f"gave up asking the API server: {said}")
+        print(f"asks again: {said}", flush=True)
+        time.sleep(2)
+
+
+def once(method, path, body):
     host = os.environ["KUBERNETES_SERVICE_HOST"]
     host = f"[{host}]" if ":" in host else host
     request = urllib.request.Request(
@@ -33,13 +59,15 @@ def ask(method, path, body=None):
             "Content-Type": "application/json",
         },
     )
+    with urllib.request.urlopen(request, context=CONTEXT, timeout=20) as answer:
+        return json.load(answer)
+
+
+def text(error):
     try:
-        with urllib.request.urlopen(request, context=CONTEXT, timeout=20) as answer:
-            return json.load(answer)
-    except urllib.error.HTTPError as error:
-        if error.code == 404:
-            return None
-        sys.exit(f"{method} {path}: {error.code} {error.read().decode(errors='replace')[:500]}")
+        return error.read().decode(errors="replace")[:500]
+    except (OSError, http.client.HTTPException):
+        return ""
 
 
 def wait(what, look):
