@@ -340,7 +340,9 @@ def _ended(task: asyncio.Task[Any]) -> None:
 
 def _serve(port: int, health: Health) -> ThreadingHTTPServer:
     try:
-        server = telemetry.serve(port, health.not_alive, health.routes(), PROJECT_METRICS.text)
+        server = telemetry.serve(
+            port, health.not_alive, health.routes(), metrics.REGISTRY, PROJECT_METRICS.text
+        )
     except OSError as error:
         raise StorageError(f"--metrics-port {port}: {error.strerror}") from None
     _log.info("metrics", port=server.server_address[1])

@@ -13,13 +13,14 @@ from typing import Any, Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from data_miner import __version__
 from data_miner.catalog.pulse import Pulse
-from data_miner.telemetry import REGISTRY
+from data_miner.telemetry import new_registry
 from data_miner_operator.facts import Key
 from data_miner_operator.project_metrics import PROJECT_METRICS
 from data_miner_operator.scaling.report import ScalingReport
 
+REGISTRY: Final = new_registry()
+"""What the operator tells."""
 _QUEUE_SECONDS = (0.001, 0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60)
 _RECONCILE_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30)
 
@@ -86,8 +87,6 @@ LEADER = _gauge("dataminer_leader", "1 on the replica that acts.")
 LOOP_LAG = _gauge(
     "dataminer_event_loop_lag_seconds", "How late the event loop last came to a timer."
 )
-BUILD = _gauge("dataminer_build_info", "1, labelled with the version.", "version")
-BUILD.labels(__version__).set(1)
 
 PROJECTS = _gauge("dataminer_projects", "MiningProjects in the cluster.")
 GENERATION_LAG = _gauge(

@@ -23,7 +23,9 @@ _HEAD: Final = """\
 Workers and operator answer `/metrics` on the port of `--metrics-port`, in the text format of
 Prometheus. A scrape asks neither PostgreSQL nor the API server: it gets what is known already.
 Labels have few values; no video, address or pod is in any of them. A histogram also has `_bucket`,
-`_sum` and `_count`.
+`_sum` and `_count`. Both also tell `dataminer_build_info`, with the label `version`, and what the
+kernel knows of the process: `process_cpu_seconds_total`, `process_resident_memory_bytes`,
+`process_open_fds`, `process_start_time_seconds` and others.
 """
 _WORKER: Final = """
 ## Workers

@@ -1,8 +1,8 @@
 """What a process tells of itself: its log, and its metrics for Prometheus.
 
-Every metric of the system is declared here, under the prefix ``dataminer_`` and in a registry of
-its own. Labels are bounded: stages, outcomes, error classes and counter names, never a video,
-a project or a worker.
+The metrics of workers are declared here, under the prefix ``dataminer_`` and in a registry of their
+own; the operator has another. Labels are bounded: stages, outcomes, error classes and counter
+names, never a video, a project or a worker.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, TextIO
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from data_miner import __version__
 from data_miner.outside import printable, redact
 
 COUNTERS: Final = (
@@ -35,7 +36,20 @@ COUNTERS: Final = (
 )
 """What stages may count (``Context.count``); they are added up in ``results.cost`` as well."""
 
-REGISTRY: Final = CollectorRegistry()
+
+def new_registry() -> CollectorRegistry:
+    """A registry for one kind of process: its version, and what the kernel says of it."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    build = Gauge(
+        "dataminer_build_info", "1, labelled with the version.", ["version"], registry=registry
+    )
+    build.labels(__version__).set(1)
+    return registry
+
+
+WORKER_REGISTRY: Final = new_registry()
+"""What workers tell."""
 
 _SECONDS = (0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800, 7200)
 _MAX_CLASSES = 60
@@ -43,15 +57,15 @@ _MAX_CLASSES = 60
 
 
 def _counter(name: str, text: str, *labels: str) -> Counter:
-    return Counter(f"dataminer_{name}", text, labels, registry=REGISTRY)
+    return Counter(f"dataminer_{name}", text, labels, registry=WORKER_REGISTRY)
 
 
 def _gauge(name: str, text: str, *labels: str) -> Gauge:
-    return Gauge(f"dataminer_{name}", text, labels, registry=REGISTRY)
+    return Gauge(f"dataminer_{name}", text, labels, registry=WORKER_REGISTRY)
 
 
 def _histogram(name: str, text: str, *labels: str) -> Histogram:
-    return Histogram(f"dataminer_{name}", text, labels, registry=REGISTRY, buckets=_SECONDS)
+    return Histogram(f"dataminer_{name}", text, labels, registry=WORKER_REGISTRY, buckets=_SECONDS)
 
 
 QUEUE_CLAIMS = _counter("queue_claims", "Tasks claimed.", "stage")
@@ -107,13 +121,15 @@ def serve(
     port: int,
     health: Callable[[], str | None] = lambda: None,
     routes: Mapping[str, Callable[[], tuple[bool, str]]] | None = None,
+    registry: CollectorRegistry = WORKER_REGISTRY,
     more: Callable[[], str] = str,
 ) -> ThreadingHTTPServer:
     """Serve ``/metrics`` and ``/healthz`` on all addresses from a thread; port 0 picks a free one.
 
     `health` gives None while all is well, else the reason, which is answered with 503. `routes`
-    adds paths, each with whether all is well and a line to answer. `more` gives further metrics, in
-    the text format. Raises OSError when the port is taken. The caller ends it with ``shutdown()``.
+    adds paths, each with whether all is well and a line to answer. `registry` holds the metrics,
+    and `more` gives further ones, in the text format. Raises OSError when the port is taken. The
+    caller ends it with ``shutdown()``.
     """
 
     def healthy() -> tuple[bool, str]:
@@ -127,7 +143,7 @@ def serve(
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             if path == "/metrics":
-                self._answer(200, generate_latest(REGISTRY) + more().encode(), CONTENT_TYPE_LATEST)
+                self._answer(200, generate_latest(registry) + more().encode(), CONTENT_TYPE_LATEST)
             elif path in answers:
                 well, text = answers[path]()
                 self._answer(200 if well else 503, f"{text}\n".encode(), "text/plain")

@@ -16,7 +16,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from data_miner import __version__
 from data_miner.spec import project_of
-from data_miner.telemetry import REGISTRY
+from data_miner.telemetry import WORKER_REGISTRY
 from data_miner_operator import metrics
 from support.chart import CASES, CHART, NAMES, one, render, run_helm
 from support.chart_golden import GOLDEN, goldens
@@ -124,10 +124,10 @@ def expressions() -> list[str]:
 
 
 def test_alerts_and_dashboards_name_only_metrics_that_exist() -> None:
-    assert metrics.LEADER is not None  # importing it has put its metrics into the registry
     known = {
         f"{metric.name}{suffix}"
-        for metric in REGISTRY.collect()
+        for registry in (WORKER_REGISTRY, metrics.REGISTRY)
+        for metric in registry.collect()
         for suffix in ("", "_total", "_bucket", "_sum", "_count")
     }
     named = {name for each in expressions() for name in re.findall(r"dataminer_\w+", each)}

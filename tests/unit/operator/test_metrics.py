@@ -7,7 +7,6 @@ from typing import Any
 from prometheus_client import generate_latest
 
 from data_miner.catalog.pulse import Depth, Pulse, WorkerFact
-from data_miner.telemetry import REGISTRY
 from data_miner_operator import metrics
 
 
@@ -33,7 +32,7 @@ def _pulse(*depths: Depth) -> Pulse:
 
 
 def _series(prefix: str) -> dict[str, float]:
-    lines = generate_latest(REGISTRY).decode().splitlines()
+    lines = generate_latest(metrics.REGISTRY).decode().splitlines()
     told = (line.rpartition(" ") for line in lines if line.startswith(prefix))
     return {name.removeprefix(prefix): float(value) for name, _, value in told}
 

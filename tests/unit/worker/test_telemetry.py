@@ -37,18 +37,31 @@ def served(problem: str | None = None) -> Iterator[str]:
 
 def test_metrics_are_served_under_one_prefix() -> None:
     """Every metric of worker and operator begins with dataminer_, but those that have the names of
-    controller-runtime, and none has an unbounded label."""
+    controller-runtime or are about the process, and none has an unbounded label."""
     telemetry.STAGE_OUTCOMES.labels("download", "done", "").inc()
 
     with served() as base, urllib.request.urlopen(f"{base}/metrics") as answer:
         text = answer.read().decode()
 
     assert 'dataminer_stage_outcomes_total{error_class="",outcome="done",stage="download"}' in text
-    assert metrics.RECONCILES in telemetry.REGISTRY._collector_to_names
-    declared = telemetry.REGISTRY._collector_to_names
-    assert {label for metric in declared for label in getattr(metric, "_labelnames", ())} <= BOUNDED
-    names = [metric.name for metric in telemetry.REGISTRY.collect()]
-    assert all(name.startswith(("dataminer_", "workqueue_")) for name in names)
+    for registry in (telemetry.WORKER_REGISTRY, metrics.REGISTRY):
+        declared = registry._collector_to_names
+        labels = {label for metric in declared for label in getattr(metric, "_labelnames", ())}
+        assert labels <= BOUNDED
+        names = [metric.name for metric in registry.collect()]
+        assert all(name.startswith(("dataminer_", "workqueue_", "process_")) for name in names)
+
+
+def test_a_process_tells_only_what_is_its_own() -> None:
+    """A gauge of workers that an operator told would be a worker that does nothing."""
+    of_workers, of_operator = (
+        {metric.name for metric in registry.collect()}
+        for registry in (telemetry.WORKER_REGISTRY, metrics.REGISTRY)
+    )
+
+    assert {name for name in of_workers & of_operator if not name.startswith("process_")} == {
+        "dataminer_build_info"
+    }
 
 
 def test_further_metrics_follow_those_of_the_registry() -> None:
