@@ -32,7 +32,8 @@ test: check ## check, then PostgreSQL, media, models, workers, the chart and a K
 	$(PY) -m coverage run -m pytest -q tests/unit/operator/reconcile tests/unit/operator/scaling \
 		-k "not simulation and not document and not properties"
 	$(PY) -m coverage report --skip-covered
-	$(PY) -m pytest -n 2 --dist loadfile tests/models tests/integration tests/cluster tests/chart tests/e2e
+	$(PY) -m pytest -n 2 --dist loadfile tests/models tests/integration tests/cluster tests/chart tests/e2e \
+		tests/docs --ignore=tests/docs/test_cluster.py
 
 test-cluster: setup ## the cluster tests alone; KUBECONFIG=... runs them on that cluster
 	@scripts/controlplane >/dev/null
@@ -47,8 +48,8 @@ test-chart: setup ## the Helm chart: renders, schema, rules, and a real API serv
 test-images: setup ## the container images, as root: built, then looked into (LARGE=1: for GPUs too)
 	$(PY) -m pytest tests/images $(if $(LARGE),,-m "not large")
 
-test-install: setup ## the images and the chart on two real nodes, as root
-	$(PY) -m pytest tests/realnode tests/install
+test-install: setup ## the images, the chart and the documents on two real nodes, as root
+	$(PY) -m pytest tests/realnode tests/install tests/docs/test_cluster.py
 
 images: ## build the container images here, without a registry (as root)
 	@scripts/images all
