@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -25,6 +26,7 @@ from data_miner.db.engine import engine_for, place, snapshot, unreachable
 from data_miner.db.revision import check_revision
 from data_miner.errors import DatabaseError
 from data_miner.outside import shown
+from data_miner.queue import Lost, lose
 from data_miner.settings import Settings
 from data_miner.spec.project import MiningProject
 from data_miner_operator.listening import listen
@@ -65,6 +67,11 @@ class Catalogue:
     """For LISTEN where the engine goes through a transaction pooler; empty: the engine's."""
     lost_after_seconds: float = 120
     """A worker that was not seen for longer is not alive."""
+    max_losses: int = 10
+    """So many lost workers make a dead letter of a task."""
+    lost_backoff_seconds: float = 1
+    """Delay after a worker was lost; doubles with each one."""
+    lost_backoff_max_seconds: float = 60
     epoch: int | None = None
     """Of this process's office; None: it is on standby."""
     _threads: ThreadPoolExecutor = field(
@@ -152,6 +159,22 @@ class Catalogue:
     async def undrain(self, worker_ids: Collection[str]) -> Sequence[str]:
         """Let workers go on that were asked to take nothing more; returns those that were."""
         return await self._write(lambda conn: workers.undrain(conn, worker_ids))
+
+    async def lose(self, worker_id: str, before: datetime, words: str) -> Sequence[Lost]:
+        """Take back what a worker had claimed before it ran out of memory; what that was."""
+        return await self._write(
+            lambda conn: lose(
+                conn,
+                worker_id=worker_id,
+                before=before,
+                error_class="out_of_memory",
+                error=words,
+                max_losses=self.max_losses,
+                backoff_seconds=self.lost_backoff_seconds,
+                backoff_max_seconds=self.lost_backoff_max_seconds,
+                first_wave=self.first_wave,
+            )
+        )
 
     async def listen(self, on_change: Callable[[int | None], None]) -> None:
         """Call `on_change` with each project that changes, until cancelled; never raises AwayError.
@@ -252,4 +275,7 @@ def open_catalogue(settings: Settings, installation: str) -> Catalogue:
         first_wave=settings.first_wave,
         listen_url=settings.database_listen_url,
         lost_after_seconds=settings.lease_seconds,
+        max_losses=settings.max_losses,
+        lost_backoff_seconds=settings.lost_backoff_seconds,
+        lost_backoff_max_seconds=settings.lost_backoff_max_seconds,
     )

@@ -17,6 +17,7 @@ from data_miner_operator.catalogue import AwayError, Catalogue
 from data_miner_operator.events_out import Events
 from data_miner_operator.pulse_loop import PulseLoop
 from data_miner_operator.reconcile.times import utc_now
+from data_miner_operator.scaling.deaths import Death, out_of_memory
 from data_miner_operator.scaling.pools import read_pools
 from data_miner_operator.scaling.report import ScalingReport
 from data_miner_operator.scaling.scaler import Scaler
@@ -40,6 +41,8 @@ class ScaleLoop:
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = utc_now
     _last: ScalingReport | None = None
+    _deaths: frozenset[Death] = frozenset()
+    """Those whose tasks were taken back."""
 
     async def run(self) -> None:
         """Step until cancelled."""
@@ -78,4 +81,17 @@ class ScaleLoop:
                 note=event.note,
                 action=event.action,
             )
+        await self._take_back()
         return report
+
+    async def _take_back(self) -> None:
+        """Whoever ran out of memory cannot say so: its tasks need not wait for their leases."""
+        if self.catalogue.epoch is None:
+            return
+        found = out_of_memory(self.cache.all(PODS).values())
+        for death in found - self._deaths:
+            lost = await self.catalogue.lose(death.worker, death.before, death.words)
+            _log.warning(
+                "worker out of memory", worker=death.worker, tasks=[one.id for one in lost]
+            )
+        self._deaths = found

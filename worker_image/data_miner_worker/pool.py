@@ -16,7 +16,7 @@ from data_miner_worker import running
 from data_miner_worker.messages import Ended, Failure, Hello, Run, Stopped, Usage
 from data_miner_worker.running import Order, Running
 from data_miner_worker.task_process import TaskProcess
-from data_miner_worker.usage import tree_rss_mb
+from data_miner_worker.usage import oom_kills, tree_rss_mb
 
 WATCH_SECONDS = 0.2
 """How often the memory of running tasks is looked at."""
@@ -55,7 +55,9 @@ class Pool:
         process = self._take(claimed.stage)
         now = time.monotonic()
         limit = running.stall_seconds(claimed.stage, self.settings.stall_factor)
-        self._busy[process] = Running(claimed, folder, limit, started=now, last_sign=now)
+        self._busy[process] = Running(
+            claimed, folder, limit, started=now, last_sign=now, oom_kills=oom_kills()
+        )
         process.give(Run(assignment, folder))
 
     def poll(self) -> list[tuple[Running, Ended]]:
@@ -143,7 +145,7 @@ class Pool:
         if run.order is not None:
             return Stopped()
         if run.begun:
-            return running.died(code)
+            return running.died(code, out_of_memory=oom_kills() > run.oom_kills)
         # It cannot have been the task's fault. Put off, so that a broken machine does not spin.
         reason = f"no_process: the task process ended (status {code}) before the task began"
         return Later(self.settings.backoff_seconds, reason)

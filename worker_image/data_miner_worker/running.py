@@ -34,6 +34,8 @@ class Running:
     stall_seconds: float
     started: float
     last_sign: float
+    oom_kills: int = 0
+    """What `usage.oom_kills` said when it began."""
     begun: bool = False
     progress: float | None = None
     message: str | None = None
@@ -89,8 +91,18 @@ def too_big(rss_mb: float, limit_mb: int) -> Failure:
     )
 
 
-def died(code: int) -> Failure:
-    """The failure of a run whose process ended by itself, by its return code (-N: signal N)."""
+def died(code: int, *, out_of_memory: bool = False) -> Failure:
+    """The failure of a run whose process ended by itself, by its return code (-N: signal N).
+
+    `out_of_memory`: the container has reached its memory limit since the run began.
+    """
+    if out_of_memory and -code == signal.SIGKILL:
+        return Failure(
+            "out_of_memory",
+            "the kernel killed the task's process (OOMKilled): the container's memory limit was"
+            " reached",
+            lost=True,
+        )
     if code >= 0:
         return Failure("crashed", f"the task's process ended with exit status {code}", lost=True)
     try:

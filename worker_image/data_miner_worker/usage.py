@@ -7,6 +7,7 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from data_miner_worker.messages import Usage
 
 _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 2**20
 _RSS_UNIT_MB = 1 / 2**20 if sys.platform == "darwin" else 1 / 2**10
+_OOM_COUNTERS = (
+    Path("/sys/fs/cgroup/memory.events"),  # version 2
+    Path("/sys/fs/cgroup/memory/memory.oom_control"),  # version 1
+)
 
 
 @dataclass(slots=True)
@@ -48,6 +53,16 @@ def _peak_mb() -> float:
         lines = Path("/proc/self/status").read_text().splitlines()
         return int(next(x for x in lines if x.startswith("VmHWM:")).split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT_MB
+
+
+def oom_kills(counters: Iterable[Path] = _OOM_COUNTERS) -> int:
+    """How many processes of this container the kernel has ended because they reached its memory
+    limit; 0 where it does not tell, as outside of containers."""
+    for counter in counters:
+        with contextlib.suppress(OSError, ValueError, StopIteration):
+            lines = counter.read_text().splitlines()
+            return int(next(line for line in lines if line.startswith("oom_kill ")).split()[1])
+    return 0
 
 
 def tree_rss_mb(pid: int) -> float:

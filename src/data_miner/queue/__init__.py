@@ -15,6 +15,7 @@ from data_miner.queue.fail import fail
 from data_miner.queue.finish import Finished, finish
 from data_miner.queue.hand_back import hand_back
 from data_miner.queue.later import later
+from data_miner.queue.lose import lose
 from data_miner.queue.next_run import next_run_at, seconds_to_next_run
 from data_miner.queue.notify import Notifier, channel
 from data_miner.queue.plan import plan_after, plan_project
@@ -46,6 +47,7 @@ __all__ = [
     "finish",
     "hand_back",
     "later",
+    "lose",
     "next_run_at",
     "plan_after",
     "plan_project",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -281,3 +282,48 @@ def test_notifications_reach_who_listens(world: World) -> None:
         raw: Any = listener.connection.dbapi_connection
         raw.poll()
         assert [n.channel for n in raw.notifies] == ["dataminer_embed"]
+
+
+def lose(world: World, before: datetime, *, max_losses: int = 10) -> list[int]:
+    """The worker "w" has run out of memory; ids of the tasks that were taken back."""
+    with world.engine.begin() as c:
+        lost = queue.lose(
+            c,
+            worker_id="w",
+            before=before,
+            error_class="out_of_memory",
+            error="OOMKilled",
+            max_losses=max_losses,
+            backoff_seconds=1,
+            backoff_max_seconds=60,
+            first_wave=FIRST_WAVE,
+        )
+    return [one.id for one in lost]
+
+
+def now(world: World) -> datetime:
+    """The time of the database."""
+    (row,) = world.rows("SELECT dataminer_now() AS now")
+    return datetime.fromisoformat(str(row["now"]))
+
+
+@pytest.mark.parametrize(("max_losses", "state"), [(2, "waiting"), (1, "failed")])
+def test_what_a_dead_worker_held_is_taken_back_at_once_and_says_what_it_died_of(
+    world: World, max_losses: int, state: str
+) -> None:
+    """A loss and no attempt, long before the lease is over; the last loss is a dead letter."""
+    task = running(world)
+    assert lose(world, now(world), max_losses=max_losses) == [task.id]
+    (row,) = world.rows("SELECT * FROM tasks WHERE id = :id", id=task.id)
+    assert (row["state"], row["error_class"], row["error"]) == (state, "out_of_memory", "OOMKilled")
+    assert (row["attempt"], row["lost_count"]) == (0, 1)
+    assert world.finish(world.done(task)) == set()
+
+
+def test_a_worker_that_is_back_keeps_what_it_claims_after_its_death(world: World) -> None:
+    """Who has the name of the dead is not the dead."""
+    died = now(world)
+    world.advance(1)
+    task = running(world)
+    assert lose(world, died) == []
+    assert world.finish(world.done(task)) == {task.id}

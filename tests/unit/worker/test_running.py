@@ -106,3 +106,12 @@ def test_liveness_is_about_the_loop() -> None:
     assert "stands still" in (stuck.problem() or "")
     stuck.beat()
     assert stuck.problem() is not None
+
+
+def test_a_process_that_the_kernel_killed_for_memory_says_so() -> None:
+    """Only a kill by the kernel's signal, and only where its count has risen meanwhile."""
+    failure = running.died(-9, out_of_memory=True)
+
+    assert failure.error_class == "out_of_memory"
+    assert "OOMKilled" in failure.message
+    assert running.died(-11, out_of_memory=True).error_class == "crashed"

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
-from data_miner_worker.usage import Meter, tree_rss_mb
+import pytest
+
+from data_miner_worker.usage import Meter, oom_kills, tree_rss_mb
 
 BURN = "import time; t = time.process_time()\nwhile time.process_time() - t < 0.15: pass"
 
@@ -49,3 +52,24 @@ def test_memory_of_the_whole_tree_is_seen() -> None:
 
     assert alone > 100
     assert both > alone
+
+
+@pytest.mark.parametrize(
+    ("written", "count"),
+    [
+        ("low 0\nhigh 0\nmax 71\noom 3\noom_kill 2\noom_group_kill 0\n", 2),
+        ("oom_kill_disable 0\nunder_oom 0\noom_kill 5\n", 5),
+        ("oom_kill_disable 0\nunder_oom 0\n", 0),
+        (None, 0),
+    ],
+    ids=["cgroup-2", "cgroup-1", "old-kernel", "no-container"],
+)
+def test_the_kernel_tells_how_many_processes_it_killed_for_memory(
+    tmp_path: Path, written: str | None, count: int
+) -> None:
+    """In either version of control groups; where it does not tell there were none."""
+    counter = tmp_path / "counter"
+    if written is not None:
+        counter.write_text(written)
+
+    assert oom_kills([tmp_path / "nothing", counter]) == count
