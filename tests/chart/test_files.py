@@ -136,10 +136,11 @@ def test_alerts_and_dashboards_name_only_metrics_that_exist() -> None:
 
 
 def labels_of(metric: str) -> set[str]:
-    """Labels of a metric of this program, and those that every scrape adds."""
+    """Labels of a metric of workers or of the operator, and those that every scrape adds."""
     [known] = {
         tuple(collector._labelnames)
-        for name, collector in REGISTRY._names_to_collectors.items()
+        for registry in (WORKER_REGISTRY, metrics.REGISTRY)
+        for name, collector in registry._names_to_collectors.items()
         if name == metric and isinstance(collector, MetricWrapperBase)
     }
     return {*known, "namespace", "pod", "job", "instance"}

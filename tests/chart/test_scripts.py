@@ -90,10 +90,11 @@ class Pod:
 
     def ended(self, begun: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
         """What has become of a script that was begun."""
-        try:
-            out, err = begun.communicate(timeout=120)
-        finally:
-            begun.kill()
+        with begun:
+            try:
+                out, err = begun.communicate(timeout=120)
+            finally:
+                begun.kill()
         return subprocess.CompletedProcess(begun.args, begun.returncode, out, err)
 
     def _begin(
@@ -289,10 +290,11 @@ def test_a_backup_in_hand_is_left_alone(pod: Pod, script: str) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         later = pod.begin(script)
         assert later.stdout is not None
-        assert "waits for" in later.stdout.readline()
-        assert part.exists()
+        said, left = later.stdout.readline(), part.exists()
         fcntl.flock(lock, fcntl.LOCK_UN)
     ended = pod.ended(later)
+    assert "waits for" in said
+    assert left
     assert ended.returncode == 0, ended.stderr
 
 
