@@ -49,7 +49,8 @@ test-images: setup ## the container images, as root: built, then looked into (LA
 	$(PY) -m pytest tests/images $(if $(LARGE),,-m "not large")
 
 test-install: setup ## the images, the chart and the documents on two real nodes, as root
-	$(PY) -m pytest tests/realnode tests/install tests/docs/test_cluster.py
+	@# The release of tests/install serves every namespace to the end, so the documents come before.
+	$(PY) -m pytest tests/realnode tests/docs/test_cluster.py tests/install
 
 images: ## build the container images here, without a registry (as root)
 	@scripts/images all
