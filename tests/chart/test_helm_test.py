@@ -115,12 +115,12 @@ FAULTS: dict[str, Callable[[ApiProxy], object]] = {
 @pytest.mark.parametrize("name", FAULTS)
 def test_an_api_server_that_is_away_for_a_moment_is_asked_again(pod: PodOfTest, name: str) -> None:
     FAULTS[name](pod.proxy)
-    begun = pod.begin(seconds=120)
-    try:
-        pod.complete()
-        out, err = begun.communicate(timeout=120)
-    finally:
-        begun.kill()
+    with pod.begin(seconds=120) as begun:
+        try:
+            pod.complete()
+            out, err = begun.communicate(timeout=120)
+        finally:
+            begun.kill()
     assert begun.returncode == 0, err
     assert "a dataset was mined" in out
     assert ("asks again" in out) == (name != "none")
