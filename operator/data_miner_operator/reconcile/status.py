@@ -159,7 +159,7 @@ class _Known:
         """Why the catalogue says that it gets no further."""
         if self.progress is None or self.progress.phase.name is not PhaseName.STALLED:
             return None
-        return Check("False", self.progress.phase.reason, self.progress.phase.message)
+        return Check("False", self.progress.phase.reason, _with_failure(self.progress))
 
     @property
     def complete(self) -> bool:
@@ -168,6 +168,15 @@ class _Known:
             and self.progress is not None
             and self.progress.phase.name is PhaseName.COMPLETE
         )
+
+
+def _with_failure(progress: Progress) -> str:
+    """What the phase says, and of what has failed for good the first, as `data-miner run` does."""
+    message = progress.phase.message
+    if not progress.failures:
+        return message
+    first = progress.failures[0]
+    return f"{message}; {first.stage} {first.error_class}: {first.error}"
 
 
 def _known(seen: Seen, judged: Gates) -> _Known:
@@ -220,7 +229,7 @@ def _complete(now: _Known) -> Check:
         return Check("False", "InProgress")
     phase = now.progress.phase
     if now.complete:
-        return Check("True", phase.reason, phase.message)
+        return Check("True", phase.reason, _with_failure(now.progress))
     if now.stall is not None:
         return Check("False", "Stalled")
     if phase.name is PhaseName.SUSPENDED:

@@ -325,6 +325,17 @@ def test_a_site_that_throttles_is_the_reason_while_all_waits() -> None:
     assert said(applied(seen(), waits))["reason"] == "WaitingToRetry"
 
 
+def test_what_has_failed_for_good_is_told_where_a_project_stops_or_is_complete_without_it() -> None:
+    """The first of it, with its class and its words."""
+    killed = Failure("embed", "out_of_memory", 3, "abc", "OOMKilled: the limit is 4Gi")
+    words = "; embed out_of_memory: OOMKilled: the limit is 4Gi"
+    status = said(applied(seen(), STALLED, failures=(killed,)))
+    assert message(status, "Stalled") == message(status, "Ready") == STALLED.message + words
+    complete = replace(DONE, reason="CompleteWithFailures")
+    status = said(applied(seen(), complete, failures=(killed,)))
+    assert message(status, "Complete") == DONE.message + words
+
+
 def test_a_database_that_is_away_flips_nothing_else() -> None:
     """The last numbers stay, and so does the generation that they are of."""
     for phase in (WORKING, DONE, STALLED, PAUSED):
