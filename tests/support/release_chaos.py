@@ -17,6 +17,7 @@ from support.release import Release
 from support.waiting import eventually
 
 NAME: Final = "struck"
+WORKERS: Final = "app.kubernetes.io/component=worker"
 LOOK_SECONDS: Final = 0.3
 MIDDLE: Final = 4
 """A blow falls after so many results: the videos are found and fetched. There are 22 in the end."""
@@ -115,6 +116,8 @@ class Mined:
         for project in self._ask(there):
             self.release.sql(_FORGET.replace("PROJECT", project))
         self.release.kubectl("delete", "namespace", self.namespace, "--wait=false")
+        # The next workers are spread over the nodes anew.
+        self.release.k("delete", "pods", f"--selector={WORKERS}", "--wait=false")
 
     # The moment
 
