@@ -6,10 +6,15 @@ import time
 
 import pytest
 
+from support import realnode_host as host
 from support.realnode import OwnCluster
+from support.realnode_config import machine
 from support.release_chaos import Mined
 
 pytestmark = pytest.mark.timeout(900)
+
+TASK_PROCESS = "data_miner_worker.child"
+"""Word of the command of every process that runs tasks."""
 
 
 def test_workers_of_a_drained_node_hand_their_tasks_back_and_no_budget_holds_the_drain_up(
@@ -19,8 +24,8 @@ def test_workers_of_a_drained_node_hand_their_tasks_back_and_no_budget_holds_the
     print(f"{mined.case}: drained after {time.monotonic() - mined.struck:.0f} s")  # noqa: T201
     assert not mined.pods_of(other)
     mined.mended(held)
+    assert not mined.used(), "handed back: neither an attempt nor a loss"
     mined.complete(struck_digest)
-    # Handed back, not lost: nobody had to wait for a lease, and no try was used up.
     assert mined.finished_by(held) != held.pod
     assert set(mined.attempts().values()) == {1}
 
@@ -51,6 +56,8 @@ def test_workers_of_a_node_that_is_cut_off_go_on_and_what_they_make_too_late_doe
 ) -> None:
     held = mined.strike(lambda _: real_nodes.cut_off(other), node=other)
     mined.mended(held)
+    running = host.processes_of(machine(other, real_nodes.state)).values()
+    assert any(TASK_PROCESS in command for command in running), "nobody there goes on"
     real_nodes.reconnect(other)
     real_nodes.wait_ready(other)
     mined.complete(struck_digest)

@@ -260,6 +260,11 @@ class Mined:
         )
         return {stage: int(most) for stage, most in (row.split() for row in rows)}
 
+    def used(self) -> int:
+        """Attempts and losses that tasks which are not done yet have cost so far."""
+        select = "SELECT coalesce(sum(attempt + lost_count), 0) FROM tasks"
+        return int(self._ask(f"{select} JOIN projects USING (project_id)")[0])
+
     def workers_of(self, stage: str) -> set[str]:
         """Whose results of a stage count."""
         return set(
