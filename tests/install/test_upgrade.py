@@ -4,10 +4,14 @@ The version before is the last commit without a chart: its code in images of its
 this chart. The one after is this checkout with a migration that adds to the schema and a field
 more in the definition of projects: what a release brings. So the version before ends up on a
 schema that is newer than it is.
+
+The release serves its own namespace alone: for the whole cluster, the version before asked for
+more rights than this chart gives.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +26,9 @@ from support.release_versions import EXPANSION, NEW_FIELD, Version, definition, 
 
 POOL: Final = "data-miner-worker-default"
 WORKERS: Final = 2
+NAMESPACE: Final = "upgrades"
 VALUES: Final[dict[str, Any]] = {
+    "operator": {"namespaces": [NAMESPACE]},
     "workers": {
         "defaults": {
             "scaling": {**HASTY, "warmReplicas": WORKERS, "maxReplicas": WORKERS},
@@ -34,7 +40,7 @@ VALUES: Final[dict[str, Any]] = {
             "taskMemoryMb": 768,
             "graceSeconds": 5,
         }
-    }
+    },
 }
 
 
@@ -82,13 +88,13 @@ def test_a_project_goes_on_through_upgrades_and_back(
     before, after = earlier(tmp_path), later(tmp_path)
     real_nodes.load(*before.archives, *after.archives)
 
-    with alone(real_nodes, tmp_path, "upgrades", **VALUES) as release:
+    with alone(real_nodes, tmp_path, NAMESPACE, **VALUES) as release:
         old = images(before, "operator", "worker")
         seconds = release.install(chart=before.chart, **old)
         print(f"\nthe version before is Ready after {seconds:.0f} s")  # noqa: T201
         assert properties(release) == set(definition(before.chart))
-        mined = Mined(release, "upgraded", struck_project, "upgrade")
-        mined.begin()
+        mined = Mined(release, NAMESPACE, struck_project, "upgrade", began=time.monotonic())
+        release.apply(struck_project)
         mined.in_the_middle()
         known = work(mined)
 
