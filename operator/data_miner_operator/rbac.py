@@ -113,18 +113,20 @@ def _cluster(role: str, name: str, namespace: str, rules: Sequence[Rule]) -> lis
 
 def _bound(name: str, namespace: str, where: str, rules: Sequence[Rule]) -> list[dict[str, Any]]:
     api = "rbac.authorization.k8s.io"
+    # Another installation with the same name may be at home there.
+    role = name if where == namespace else f"{name}-{namespace}"
     return [
         {
             "apiVersion": f"{api}/v1",
             "kind": "Role",
-            "metadata": _metadata(name, where),
+            "metadata": _metadata(role, where),
             "rules": [rule.render() for rule in rules],
         },
         {
             "apiVersion": f"{api}/v1",
             "kind": "RoleBinding",
-            "metadata": _metadata(name, where),
-            "roleRef": {"apiGroup": api, "kind": "Role", "name": name},
+            "metadata": _metadata(role, where),
+            "roleRef": {"apiGroup": api, "kind": "Role", "name": role},
             "subjects": [_subject(name, namespace)],
         },
     ]

@@ -97,3 +97,19 @@ def test_who_may_edit_a_namespace_may_edit_its_projects() -> None:
         "mining-data-miner-view": ["admin", "edit", "view"],
         "mining-data-miner-edit": ["admin", "edit"],
     }
+
+
+def test_a_release_that_is_at_home_where_another_one_serves_has_roles_of_its_own() -> None:
+    """Also under the same name: Helm takes no object that another release has."""
+    served = render({"operator": {"namespaces": ["first", "second"]}}, namespace="first")
+    at_home = render({"operator": {"namespaces": ["second"]}}, namespace="second")
+
+    def names(objects: list[Object]) -> set[tuple[str, str]]:
+        return {
+            (each["kind"], each["metadata"]["name"])
+            for each in objects
+            if each["metadata"].get("namespace") == "second"
+        }
+
+    assert names(served)
+    assert not names(served) & names(at_home)
