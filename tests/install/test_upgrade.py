@@ -93,7 +93,8 @@ def test_a_project_goes_on_through_upgrades_and_back(
         seconds = release.install(chart=before.chart, **old)
         print(f"\nthe version before is Ready after {seconds:.0f} s")  # noqa: T201
         assert properties(release) == set(definition(before.chart))
-        mined = Mined(release, NAMESPACE, struck_project, "upgrade", began=time.monotonic())
+        now = time.monotonic()
+        mined = Mined(release, NAMESPACE, struck_project, "upgrade", began=now, struck=now)
         release.apply(struck_project)
         mined.in_the_middle()
         known = work(mined)
