@@ -23,7 +23,7 @@ with open("/var/lib/data-miner/filler", "wb") as file:
 SLOW: Final = {
     "scratch": {"sizeLimit": f"{SHARE_MB}Mi"},
     # A kubelet looks once a minute at how full a volume is: until then there has to be work.
-    "resources": {"limits": {"cpu": "200m", "memory": "1Gi"}},
+    "resources": {"limits": {"cpu": "120m", "memory": "1Gi"}},
 }
 
 
