@@ -37,8 +37,8 @@ def test_a_drain_of_the_node_with_the_database_and_the_store_is_an_outage_until_
     print(f"{mined.case}: drained after {time.monotonic() - mined.struck:.0f} s")  # noqa: T201
     real_nodes.uncordon(keeper)
     mined.goes_on()
-    # A task that found the store away may have failed over it, and was tried again.
     mined.complete(struck_digest)
+    assert set(mined.attempts().values()) == {1}
 
 
 def test_a_node_that_loses_its_power_loses_its_tasks_to_the_others(
@@ -75,3 +75,4 @@ def test_a_node_with_the_database_and_the_store_that_loses_its_power_comes_back_
     print(f"{mined.case}: Ready again after {time.monotonic() - mined.struck:.0f} s")  # noqa: T201
     mined.goes_on()
     mined.complete(struck_digest)
+    assert set(mined.attempts().values()) == {1}
