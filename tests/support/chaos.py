@@ -92,7 +92,8 @@ class Chaos:
                 "Deployment", "all", lambda seen: seen is not None and not seen["spec"]["replicas"],
                 seconds=60, what="the pool has gone to zero",
             )  # fmt: skip
-            eventually(lambda: not cluster.list("Pod"), seconds=60, what="no pod is left")
+            # A controller manager whose watches broke twice waits up to a minute before the next.
+            eventually(lambda: not cluster.list("Pod"), seconds=150, what="no pod is left")
             eventually(lambda: installation.leader is not None, seconds=60, what="one leads")
 
     def line(self, seconds: float, digest: str, expected: str) -> str:

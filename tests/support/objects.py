@@ -42,9 +42,9 @@ class Bucket:
 
 
 @contextlib.contextmanager
-def bucket() -> Iterator[Bucket]:
-    """Start a server with one empty bucket."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+def bucket(port: int = 0) -> Iterator[Bucket]:
+    """Start a server with one empty bucket; port 0 picks a free one."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
     server.start()
     try:
         host, port = server.get_host_and_port()

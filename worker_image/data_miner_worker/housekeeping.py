@@ -11,6 +11,7 @@ from typing import Protocol
 from sqlalchemy import Connection, Engine, text
 
 from data_miner import telemetry
+from data_miner.stage import StageError
 from data_miner_worker.database import DatabaseAwayError, away_is_named
 
 DATABASE_LOCK = 1684892011
@@ -134,6 +135,9 @@ class Housekeeper:
             conn.rollback()
             conn.execute(text("SELECT 1"))  # a lost session ends the holding, a deadlock does not
             conn.rollback()
+        except StageError as error:  # a store that is away, or full: the next round asks again
+            conn.rollback()
+            log.warning("housekeeping_put_off", duty=duty.name, error=str(error))
         except Exception:
             conn.rollback()
             log.exception("housekeeping_failed", duty=duty.name)

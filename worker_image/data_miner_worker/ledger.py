@@ -26,6 +26,7 @@ from data_miner.errors import NotFoundError
 from data_miner.queue import Beat, Claimed, Cursor, Finished, Notifier
 from data_miner.settings import Settings
 from data_miner.stage import Assignment, Done, Later, Skip
+from data_miner.storage.store import NOBODYS_FAILURE
 from data_miner_worker.database import DatabaseAwayError, away_is_named, first_line
 from data_miner_worker.messages import Ended, Failure, Stopped
 from data_miner_worker.running import Order, Running
@@ -277,10 +278,10 @@ class Ledger:
                 removals.ask_one(conn, run.claimed.project_id, uri=uri, digest=digest)
 
     def _put_off(self, ended: Ended, failure: Failure) -> Later | None:
-        """What is nobody's failure: a full disk, an input that must be made again first."""
+        """What is not the task's failure: no room, no store, an input that must be made again."""
         reason = f"{failure.error_class}: {failure.message}"
-        if failure.error_class == "disk_full":
-            log.warning("disk_full", error=failure.message)
+        if failure.error_class in NOBODYS_FAILURE:
+            log.warning(failure.error_class, error=failure.message)
             return Later(self.settings.backoff_seconds, reason)
         if not ended.missing:
             return None

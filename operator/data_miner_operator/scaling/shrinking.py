@@ -66,8 +66,10 @@ def plan(
     """What to do so that the verdict becomes true. `everyone` and the pool are of one look."""
     everyone = list(everyone)
     if verdict.replicas >= pool.fact.replicas:
+        # What is there beyond the scale is about to be deleted: it must not take up work again.
+        stays = sorted(everyone, key=order)[max(0, len(everyone) - verdict.replicas) :]
         grown = verdict.replicas if verdict.replicas > pool.fact.replicas else None
-        return Plan(undrain=_unwanted(pool, verdict, everyone, marks, now), replicas=grown)
+        return Plan(undrain=_unwanted(pool, verdict, stays, marks, now), replicas=grown)
     if pool.counted > len(everyone):
         text = f"{pool.counted} pods are there, {len(everyone)} of them are known"
         return Plan(reason=Reason.SETTLING, sentence=text)

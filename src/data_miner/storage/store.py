@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from data_miner.stage import Artifact, StageError
+from data_miner.storage.away import is_away
 
 Referenced = Callable[[Collection[str]], Collection[str]]
 """Asked with SHA-256 digests, answers those that some row names."""
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What the system says when a disk, or a user's share of it, is full."""
+NOBODYS_FAILURE = frozenset({"disk_full", "store_unreachable"})
+"""Error classes of what the next task would meet too: put off, without an attempt."""
 SWEEP_BATCH = 500
 """How many digests the sweeper asks about at once."""
 
@@ -45,14 +48,14 @@ class Store(Protocol):
         """Store a file under its content's name, durably; what is there already is reused.
 
         Nobody may write to the file afterwards: a local store may have linked it.
-        Raises StageError: ``disk_full``, ``storage``.
+        Raises StageError: ``disk_full``, ``store_unreachable``, ``storage``.
         """
 
     def fetch(self, artifact: Artifact, into: Path) -> Path:
         """A local file with the artifact's content, not to be written to.
 
         `into` is a folder of the caller's: a store that is not local puts the file there.
-        Raises StageError: ``input_missing``, ``input_corrupt``, ``disk_full``, ``storage``.
+        Raises StageError: ``input_missing``, ``input_corrupt``, and as `publish`.
         """
 
     def cached(self, key: str, into: Path) -> Path | None:
@@ -74,7 +77,7 @@ def named_failures(what: str, *, missing: str = "storage") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise failure(error, what, missing) from error
+        raise _unreachable(error, what) or failure(error, what, missing) from error
 
 
 def failure(error: OSError, what: str, missing: str) -> StageError:
@@ -94,7 +97,18 @@ def any_failure(what: str, *, missing: str = "storage") -> Iterator[None]:
     except StageError:
         raise
     except OSError as error:
-        raise failure(error, what, missing) from error
+        raise _unreachable(error, what) or failure(error, what, missing) from error
     except Exception as error:  # client libraries raise types of their own
-        first = (str(error).splitlines() or [""])[0]
-        raise StageError("storage", f"{what}: {type(error).__name__}: {first}") from error
+        named = StageError("storage", f"{what}: {type(error).__name__}: {_first_line(error)}")
+        raise _unreachable(error, what) or named from error
+
+
+def _unreachable(error: Exception, what: str) -> StageError | None:
+    if not is_away(error):
+        return None
+    reason = _first_line(error) or type(error).__name__
+    return StageError("store_unreachable", f"{what}: {reason}; the task runs again")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
+from support.objects import bucket
 from support.worker import Site, alive, eventually
 
 FAULTS = {
@@ -98,3 +101,21 @@ def test_a_full_disk_is_waited_for(here: Site) -> None:
 
     assert task["attempt"] == 0
     assert eventually(lambda: here.result("a"))["attempts"] == 1
+
+
+def test_a_store_that_does_not_answer_is_waited_for(here: Site) -> None:
+    """A task that cannot reach the bucket is put off under that name, and done when it is back."""
+    here.apply("a")
+    with bucket() as away:
+        port, environment = urlsplit(away.endpoint).port or 0, away.environment
+    here.worker(DATA_MINER_STORAGE_URI=away.uri, DATA_MINER_STALL_FACTOR="1", **environment)
+    task = eventually(
+        lambda: (t := here.task("a")) and t["error_class"] == "store_unreachable" and t,
+        within_seconds=60,
+    )
+
+    with bucket(port):
+        assert eventually(lambda: here.result("a"), within_seconds=60)["attempts"] == 1
+
+    assert task["attempt"] == 0
+    assert task["error"].endswith("; the task runs again")

@@ -182,6 +182,18 @@ def test_marked_workers_are_called_back_at_once_when_the_pool_needs_them() -> No
     assert todo(pool, 2, want=1, marks=marks).undrain == ()
 
 
+def test_a_marked_worker_whose_pod_is_about_to_be_deleted_is_not_called_back() -> None:
+    """The scale is written, the ReplicaSet controller has not yet acted on it."""
+    pool = made(
+        pod("a", cost=FREE_COST), worker("a", drain=True), pod("b"), worker("b", drain=True),
+        replicas=1,
+    )  # fmt: skip
+    marks = {"w-a": Mark(0.0, ours=True), "w-b": Mark(0.0, ours=True)}
+
+    assert todo(pool, 1, want=1, marks=marks).undrain == ("w-b",)
+    assert todo(pool, 2, want=2, marks=marks).undrain == ("w-a", "w-b")
+
+
 def test_a_marked_worker_that_nobody_wants_gone_is_called_back_after_a_grace() -> None:
     pool = made(pod("a"), worker("a", drain=True), pod("b"), worker("b"))
     begin = 100.0 - GRACE_SECONDS
