@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from data_miner_models.cards import ModelCard, Tensor, verify
 from data_miner_models.errors import ModelError
+from data_miner_models.use import MODEL_USE
 
 Provider = Literal["auto", "cpu", "cuda"]
 Device = Literal["cpu", "cuda"]
@@ -41,11 +43,14 @@ class Session:
         graph = self.card.graphs[self.role]
         feeds = {graph.inputs[role].name: value for role, value in inputs.items()}
         names = [tensor.name for tensor in graph.outputs.values()]
+        began = time.monotonic()
         try:
             values = self._session.run(names, feeds)
         except Exception as error:
             # ONNX Runtime has no public base class for what it raises.
             raise ModelError(f"{_title(self.card, self.role)}: {_one_line(error)}") from error
+        count = len(next(iter(inputs.values()), ()))
+        MODEL_USE.ran(self.device, count, time.monotonic() - began)
         return dict(zip(graph.outputs, values, strict=True))
 
 
@@ -64,6 +69,7 @@ def open_session(
         ModelError: a file is missing or altered, is no ONNX graph, has other inputs or outputs
             than its card says, or a GPU was asked for and there is none.
     """
+    began = time.monotonic()
     verify(card)
     wanted = _choose_device(provider)
     try:
@@ -76,6 +82,7 @@ def open_session(
         raise ModelError("a GPU was asked for, but CUDA does not start here; use provider cpu")
     _compare(card, role, "input", card.graphs[role].inputs, session.get_inputs())
     _compare(card, role, "output", card.graphs[role].outputs, session.get_outputs())
+    MODEL_USE.loaded(used, time.monotonic() - began)
     _log.info("model %s: %s runs on %s", card.name, role, used)
     return Session(card, role, used, session)
 

@@ -23,6 +23,7 @@ from data_miner import __version__
 from data_miner.outside import printable, redact
 
 COUNTERS: Final = (
+    "requests",
     "downloads",
     "bytes_downloaded",
     "packets_decoded",
@@ -52,6 +53,7 @@ WORKER_REGISTRY: Final = new_registry()
 """What workers tell."""
 
 _SECONDS = (0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800, 7200)
+_INPUTS = (1, 2, 4, 8, 16, 32, 64, 128)
 _MAX_CLASSES = 60
 """Error classes that get a label of their own in one process; later ones are ``other``."""
 
@@ -64,8 +66,10 @@ def _gauge(name: str, text: str, *labels: str) -> Gauge:
     return Gauge(f"dataminer_{name}", text, labels, registry=WORKER_REGISTRY)
 
 
-def _histogram(name: str, text: str, *labels: str) -> Histogram:
-    return Histogram(f"dataminer_{name}", text, labels, registry=WORKER_REGISTRY, buckets=_SECONDS)
+def _histogram(
+    name: str, text: str, *labels: str, buckets: tuple[float, ...] = _SECONDS
+) -> Histogram:
+    return Histogram(f"dataminer_{name}", text, labels, registry=WORKER_REGISTRY, buckets=buckets)
 
 
 QUEUE_CLAIMS = _counter("queue_claims", "Tasks claimed.", "stage")
@@ -93,6 +97,13 @@ WORKER_LOOP_SECONDS = _histogram("worker_loop_seconds", "Time of one round of th
 STAGE_SECONDS = _histogram("stage_seconds", "Time that a task ran.", "stage", "outcome")
 STAGE_OUTCOMES = _counter("stage_outcomes", "Tasks ended.", "stage", "outcome", "error_class")
 STAGE_CPU_SECONDS = _counter("stage_cpu_seconds", "Processor time of tasks.", "stage")
+STAGE_GPU_SECONDS = _counter(
+    "stage_gpu_seconds", "Time that models of tasks ran on a GPU, with their copies.", "stage"
+)
+MODEL_LOAD_SECONDS = _histogram("model_load_seconds", "Time until a model could run.", "device")
+MODEL_BATCH_SIZE = _histogram(
+    "model_batch_size", "Inputs that a model was given at once.", "stage", buckets=_INPUTS
+)
 STAGE_COUNTS = _counter("stage_counts", "What stages counted.", "stage", "name")
 STORE_SWEPT = _counter("store_swept", "Files removed that no row names.", "kind")
 STORE_SWEPT_BYTES = _counter("store_swept_bytes", "Bytes of the removed objects.")

@@ -136,6 +136,7 @@ def main(descriptor: int) -> None:
 def serve(pipe: _Pipe, hello: Hello) -> None:
     """Run one task after the other until the worker wants no more."""
     context: TaskContext | None = None
+    meter = Meter()
 
     def alive() -> None:
         if context is not None:
@@ -144,7 +145,8 @@ def serve(pipe: _Pipe, hello: Hello) -> None:
     store = open_store(hello.settings.storage, scratch=hello.scratch, alive=alive)
     while (run := pipe.inbox.get()) is not None:
         pipe.send(Begun())
-        meter, context = Meter(), None
+        context = None
+        meter.begin()
         try:
             context = TaskContext(
                 run.assignment,

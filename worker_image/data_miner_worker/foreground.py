@@ -54,6 +54,7 @@ def run_in_foreground(task_id: int, settings: Settings, engine: Engine, worker_i
             stopped=stopped,
         )
         meter = Meter()
+        meter.begin()
         with _kept_alive(ledger, run, stopped, settings.heartbeat_seconds):
             result = run_task(Run(assignment, folder), context)
         used = meter.read()

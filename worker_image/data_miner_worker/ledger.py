@@ -28,7 +28,7 @@ from data_miner.settings import Settings
 from data_miner.stage import Assignment, Done, Later, Skip
 from data_miner.storage.store import NOBODYS_FAILURE
 from data_miner_worker.database import DatabaseAwayError, away_is_named, first_line
-from data_miner_worker.messages import Ended, Failure, Stopped
+from data_miner_worker.messages import Ended, Failure, Stopped, Usage
 from data_miner_worker.running import Order, Running
 
 PLACE_SECONDS = 2.0
@@ -337,7 +337,7 @@ class Ledger:
         label = telemetry.bounded_class(error_class) if error_class else ""
         telemetry.STAGE_OUTCOMES.labels(stage, outcome, label).inc()
         telemetry.STAGE_SECONDS.labels(stage, outcome).observe(ended.usage.wall_seconds)
-        telemetry.STAGE_CPU_SECONDS.labels(stage).inc(ended.usage.cpu_seconds)
+        _tell_use(stage, ended.usage)
         telemetry.counted(stage, ended.counters)
         if outcome == "lost":
             telemetry.QUEUE_LEASES_LOST.labels(stage).inc()
@@ -360,9 +360,23 @@ class Ledger:
 def cost(ended: Ended) -> dict[str, float]:
     """What a result cost: its use of the machine, and what its stage counted."""
     usage = ended.usage
+    gpu_seconds = usage.models.gpu_seconds
     return {
+        **({"gpu_seconds": round(gpu_seconds, 3)} if gpu_seconds else {}),
         "cpu_seconds": usage.cpu_seconds,
         "wall_seconds": usage.wall_seconds,
         "max_rss_mb": usage.max_rss_mb,
         **ended.counters,
     }
+
+
+def _tell_use(stage: str, usage: Usage) -> None:
+    telemetry.STAGE_CPU_SECONDS.labels(stage).inc(usage.cpu_seconds)
+    if usage.models.gpu_seconds:
+        telemetry.STAGE_GPU_SECONDS.labels(stage).inc(usage.models.gpu_seconds)
+    for device, seconds in usage.models.loads:
+        telemetry.MODEL_LOAD_SECONDS.labels(device).observe(seconds)
+    for inputs, runs in usage.models.runs.items():
+        batches = telemetry.MODEL_BATCH_SIZE.labels(stage)
+        for _ in range(runs):
+            batches.observe(inputs)

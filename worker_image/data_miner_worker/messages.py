@@ -8,6 +8,7 @@ from pathlib import Path
 
 from data_miner.settings import Settings
 from data_miner.stage import Assignment, Json, Outcome
+from data_miner_models.use import ModelUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class Usage:
     cpu_seconds: float = 0.0
     wall_seconds: float = 0.0
     max_rss_mb: float = 0.0
+    models: ModelUse = field(default_factory=ModelUse)
 
 
 @dataclass(frozen=True, slots=True)

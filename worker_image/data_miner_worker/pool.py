@@ -113,6 +113,7 @@ class Pool:
         for message in said:
             if isinstance(message, Ended):
                 del self._busy[process]
+                process.cpu_seconds_told += message.usage.cpu_seconds
                 self._keep(process, run)
                 yield run, _with_peak(message, run)
             else:
@@ -161,7 +162,9 @@ class Pool:
             telemetry.WORKER_CHILD_DEATHS.labels(result.error_class).inc()
         shutil.rmtree(run.scratch, ignore_errors=True)
         usage = Usage(
-            wall_seconds=round(time.monotonic() - run.started, 3), max_rss_mb=run.peak_rss_mb
+            cpu_seconds=round(max(0.0, process.cpu_seconds - process.cpu_seconds_told), 3),
+            wall_seconds=round(time.monotonic() - run.started, 3),
+            max_rss_mb=run.peak_rss_mb,
         )
         yield run, Ended(result, usage)
 

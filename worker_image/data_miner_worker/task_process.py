@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from data_miner_worker.messages import Hello, Run, Stop
+from data_miner_worker.usage import cpu_seconds_of
 
 
 class TaskProcess:
@@ -21,6 +22,10 @@ class TaskProcess:
     def __init__(self, hello: Hello, environment: Mapping[str, str]) -> None:
         ours, theirs = socket.socketpair()
         self.tasks_given = 0
+        self.cpu_seconds_told = 0.0
+        """Processor time that it has said its tasks used."""
+        self.cpu_seconds: float = 0.0
+        """Of its whole life, once it has ended by a signal or by itself in the middle of a run."""
         self.last_stage: str | None = None
         with theirs:
             self._process = subprocess.Popen(
@@ -64,11 +69,15 @@ class TaskProcess:
 
     def end(self) -> int:
         """Kill it with all that it started, unless it has ended; its return code (-N: signal N)."""
-        code = self._process.poll()
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        if self._process.returncode is None:
+            # What has ended by itself keeps its own code.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+            self.cpu_seconds = cpu_seconds_of(self._process.pid)
         self._connection.close()
-        return self._process.wait() if code is None else code
+        return self._process.wait()
 
     def _send(self, message: object) -> None:
         # A process that has just died is met when its pipe is read, not here.

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from data_miner_models.use import MODEL_USE
 from data_miner_worker.messages import Usage
 
 _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 2**20
@@ -23,22 +24,30 @@ _OOM_COUNTERS = (
 
 @dataclass(slots=True)
 class Meter:
-    """Measures this process and the finished ones below it, from its making to `read`."""
+    """Measures this process and the finished ones below it, one task after the other.
 
-    _cpu: float = field(init=False)
-    _wall: float = field(init=False)
+    Processor time is charged without a gap: what this process needed to start counts for its first
+    task, and what it did between two tasks for the later one. So the costs of all tasks are what
+    the kernel says that their processes used.
+    """
 
-    def __post_init__(self) -> None:
+    _cpu: float = 0.0
+    _wall: float = field(default_factory=time.monotonic)
+
+    def begin(self) -> None:
+        """A task begins: its time, and its peak of memory."""
         with contextlib.suppress(OSError):  # the kernel's high-water mark starts anew
             Path("/proc/self/clear_refs").write_text("5")
-        self._cpu, self._wall = _cpu_seconds(), time.monotonic()
+        self._wall = time.monotonic()
 
     def read(self) -> Usage:
-        """What was used since the start; the memory is the peak of this process."""
+        """What the task used; the memory is the peak of this process."""
+        before, self._cpu = self._cpu, _cpu_seconds()
         return Usage(
-            cpu_seconds=round(_cpu_seconds() - self._cpu, 3),
+            cpu_seconds=round(self._cpu - before, 3),
             wall_seconds=round(time.monotonic() - self._wall, 3),
             max_rss_mb=round(_peak_mb(), 1),
+            models=MODEL_USE.take(),
         )
 
 
@@ -63,6 +72,16 @@ def oom_kills(counters: Iterable[Path] = _OOM_COUNTERS) -> int:
             lines = counter.read_text().splitlines()
             return int(next(line for line in lines if line.startswith("oom_kill ")).split()[1])
     return 0
+
+
+def cpu_seconds_of(pid: int) -> float:
+    """Processor time of a process, also of one that has ended and was not waited for yet, and of
+    those below it that it has waited for; 0 where /proc does not tell."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        # The name, in brackets, may hold anything.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def tree_rss_mb(pid: int) -> float:

@@ -109,6 +109,7 @@ def test_a_direct_address_is_fetched_exactly_once(
     done = Download().run(context)
     assert isinstance(done, Done)
     assert (web.gets["/film.webm"], web.heads["/film.webm"]) == (1, 0)
+    assert context.counters["requests"] == 1
     assert web.bytes_sent["/film.webm"] == film.stat().st_size
     assert context.fetch(done.artifacts[0]).read_bytes() == film.read_bytes()
     assert any(progress == 1.0 for progress, _ in context.ticks)
@@ -125,6 +126,7 @@ def test_a_broken_connection_is_taken_up_where_it_broke(
     assert isinstance(done, Done)
     assert context.fetch(done.artifacts[0]).read_bytes() == film.read_bytes()
     _, again = web.headers["/film.webm"]
+    assert context.counters["requests"] == 2
     start = int(again["Range"].removeprefix("bytes=").removesuffix("-"))
     assert 0 < start <= half
     assert again["If-Range"] == '"one"'
@@ -229,6 +231,7 @@ def test_a_playlist_of_pieces_becomes_one_video(tmp_path: Path, web: WebServer) 
     done = Download().run(context)
     assert isinstance(done, Done)
     assert (web.gets["/0.ts"], web.gets["/1.ts"]) == (1, 1)
+    assert context.counters["requests"] == web.gets.total() + web.heads.total()
     timeline = media.read_timeline(context.fetch(done.artifacts[0]))
     assert len(timeline) == 60
     assert timeline.positions is not None

@@ -17,8 +17,20 @@ from data_miner.outside import redact
 from data_miner_operator import metrics
 
 BOUNDED = {
-    *("action", "code", "direction", "error_class", "kind", "name", "namespace", "outcome"),
-    *("pool", "reason", "resource", "result", "stage", "state", "status", "type", "verb"),
+    *("action", "code", "device", "direction", "error_class", "gpu", "kind", "name", "namespace"),
+    *(
+        "outcome",
+        "place",
+        "pool",
+        "reason",
+        "resource",
+        "result",
+        "stage",
+        "state",
+        "status",
+        "type",
+        "verb",
+    ),
     *("le", "version"),
 }
 """Labels whose values are few: `name` is a counter's or a queue's, `namespace` a pool's."""

@@ -9,14 +9,24 @@ from pathlib import Path
 
 import pytest
 
-from data_miner_worker.usage import Meter, oom_kills, tree_rss_mb
+from data_miner_models.use import MODEL_USE
+from data_miner_worker.usage import Meter, cpu_seconds_of, oom_kills, tree_rss_mb
 
+METERED = """
+from data_miner_worker.usage import Meter
+meter = Meter()
+import time; t = time.process_time()
+while time.process_time() - t < 0.15: pass
+meter.begin(); print(meter.read().cpu_seconds)
+"""
 BURN = "import time; t = time.process_time()\nwhile time.process_time() - t < 0.15: pass"
 
 
 def test_processor_time_of_finished_children_counts() -> None:
     """A program that the stage ran is part of the task's cost."""
     meter = Meter()
+    meter.read()
+    meter.begin()
 
     subprocess.run([sys.executable, "-c", BURN], check=True)
 
@@ -25,14 +35,50 @@ def test_processor_time_of_finished_children_counts() -> None:
     assert used.wall_seconds >= 0.15
 
 
+def test_no_processor_time_is_left_between_two_tasks() -> None:
+    """The first task bears the start of its process, and the sum is what the kernel counted."""
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            f"{METERED}\n{BURN}\nmeter.begin(); print(meter.read().cpu_seconds)",
+        ],
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        told = sum(float(line) for line in process.stdout)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        counted = cpu_seconds_of(process.pid)
+
+    assert told > 0.3
+    assert counted - 0.2 <= told <= counted + 0.05
+
+
+def test_what_models_did_is_told_once() -> None:
+    """To the task in which it was done."""
+    MODEL_USE.take()
+    meter = Meter()
+    MODEL_USE.loaded("cuda", 2.0)
+    MODEL_USE.ran("cuda", 32, 0.5)
+    MODEL_USE.ran("cuda", 32, 0.25)
+    MODEL_USE.ran("cpu", 8, 9.0)
+
+    first, second = meter.read().models, meter.read().models
+
+    assert (first.gpu_seconds, first.loads, first.runs) == (0.75, (("cuda", 2.0),), {32: 2, 8: 1})
+    assert (second.gpu_seconds, second.loads, second.runs) == (0.0, (), {})
+
+
 def test_the_memory_peak_is_of_this_task_alone() -> None:
     """What an earlier task held does not count for the next one."""
     meter = Meter()
+    meter.begin()
     block = bytearray(b"\1") * (200 << 20)
     first = meter.read().max_rss_mb
     del block
 
-    second = Meter().read().max_rss_mb
+    meter.begin()
+    second = meter.read().max_rss_mb
 
     assert first > 200
     assert second < first - 100

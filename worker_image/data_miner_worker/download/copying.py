@@ -83,6 +83,7 @@ def _from_elsewhere(url: str, target: Path, limits: Limits, progress: Progress) 
         filesystem, path = fsspec.core.url_to_fs(url)
         # What was listed once may have changed since.
         filesystem.invalidate_cache()
+        limits.asked()
         size = int(filesystem.size(path) or 0)
         _check_size(size, limits)
         with filesystem.open(path, "rb") as source, target.open("wb") as copy:

@@ -90,6 +90,7 @@ class _Transfer:
             if self.validator:
                 headers["If-Range"] = self.validator
         request = urllib.request.Request(self.url, headers=headers)  # noqa: S310 - see _opener
+        self.limits.asked()
         try:
             with self.opener.open(request, timeout=self.limits.timeout_seconds) as response:
                 self._begin(response)

@@ -20,6 +20,10 @@ def socket_timeout_seconds() -> float:
     return float(os.environ.get(SOCKET_TIMEOUT) or _DEFAULT_SECONDS)
 
 
+def _nobody() -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a download may do."""
@@ -32,3 +36,5 @@ class Limits:
     """A file of cookies in Netscape's format; it is only read."""
     timeout_seconds: float = _DEFAULT_SECONDS
     """How long a server may say nothing."""
+    asked: Callable[[], None] = _nobody
+    """Called for each request to a site, whatever it answers."""

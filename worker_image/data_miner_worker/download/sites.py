@@ -164,6 +164,13 @@ def _client(
     with guarded() as guard:
         try:
             with yt_dlp.YoutubeDL({**base, **options}) as client:
+                ask = client.urlopen
+
+                def counted(request: Any) -> Any:
+                    limits.asked()
+                    return ask(request)
+
+                client.urlopen = counted  # extractors and downloaders go through it
                 yield client
         except yt_dlp.utils.YoutubeDLError as error:
             guard.check()

@@ -124,7 +124,11 @@ def _metadata(context: Context, url: str) -> dict[str, Any]:
 
 
 def _limits(context: Context) -> Limits:
-    return Limits(cookies=cookies(context), timeout_seconds=socket_timeout_seconds())
+    return Limits(
+        cookies=cookies(context),
+        timeout_seconds=socket_timeout_seconds(),
+        asked=lambda: context.count("requests"),
+    )
 
 
 def _unique(candidates: Iterable[Candidate]) -> list[Candidate]:

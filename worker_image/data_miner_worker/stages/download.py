@@ -75,6 +75,7 @@ def _fetch(context: Context) -> _Fetched:
         max_height=params["max_height"],
         cookies=cookies(context),
         timeout_seconds=socket_timeout_seconds(),
+        asked=lambda: context.count("requests"),
     )
     target = context.scratch / "fetched"
     if not video.url.startswith(("http://", "https://")):
