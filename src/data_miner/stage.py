@@ -87,6 +87,8 @@ class Assignment:
     """Results of other recipes with the same reuse key on the same video, newest first: what they
     hold for the same frame need not be made again."""
     checkpoint: Json = None
+    traceparent: str | None = None
+    """W3C's trace context of the span that planned the task; None where nothing is traced."""
 
     @property
     def last_attempt(self) -> bool:

@@ -24,7 +24,7 @@ from support.images.catalogue import IMAGES, PRODUCT
 
 EARLIER_COMMIT: Final = "9811ad58296ccadfb50c06f6ab29ad6ecb32b943"
 """The last state before there was a chart; its schema is the first that says who may work on it."""
-EXPANSION: Final = "0007"
+EXPANSION: Final = "0008"
 """Revision of the schema that the later version brings."""
 CRD_FILE: Final = "data-miner.io_miningprojects.yaml"
 NEW_FIELD: Final = "laterField"
@@ -45,18 +45,18 @@ CREATE INDEX later_notes_project_id_idx ON later_notes (project_id);
 _VERSION: Final = """\
 from data_miner.db.migrations.script import run
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    run("0007_later", "up")
+    run("0008_later", "up")
 
 
 def downgrade() -> None:
-    run("0007_later", "down")
+    run("0008_later", "down")
 """
 
 
@@ -104,13 +104,13 @@ def later(folder: Path) -> Version:
         else:
             shutil.copy2(ROOT / name, target)
     database = sources / "src/data_miner/db"
-    sql = database / "migrations/sql/0007_later"
+    sql = database / "migrations/sql/0008_later"
     sql.mkdir()
     (sql / "1_later.sql").write_text(_SQL)
     (sql / "down.sql").write_text("DROP TABLE later_notes;\n")
-    (database / "migrations/versions/v0007_later.py").write_text(_VERSION)
+    (database / "migrations/versions/v0008_later.py").write_text(_VERSION)
     known = database / "revision.py"
-    text, times = re.subn(r'"0006"\)', '"0006", "0007")', known.read_text())
+    text, times = re.subn(r'"0007"\)', '"0007", "0008")', known.read_text())
     assert times == 1, "the last revision is not where it was"
     known.write_text(text)
     return Version("later", _images("later", sources), _chart(folder / "later", _later_crd()))

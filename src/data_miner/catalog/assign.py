@@ -46,13 +46,15 @@ def assign(conn: Connection, claimed: Claimed, settings: Settings) -> Assignment
         inputs=_INPUTS[claimed.stage](reader),
         previous=_previous(reader),
         checkpoint=claimed.checkpoint,
+        traceparent=header.traceparent,
     )
 
 
 _HEADER = text("""
     SELECT p.namespace, p.name, w.n AS wave, w.epoch, v.video_id, v.url, v.source_type, v.title,
-           v.metadata
+           v.metadata, t.traceparent
     FROM projects p
+    LEFT JOIN tasks t ON t.id = :task_id
     LEFT JOIN waves w ON w.wave_id = :wave_id
     LEFT JOIN videos v ON v.video_id = :video_id
     WHERE p.project_id = :project_id
@@ -100,6 +102,7 @@ class _Reader:
                 "project_id": self.claimed.project_id,
                 "wave_id": self.claimed.wave_id,
                 "video_id": self.claimed.video_id,
+                "task_id": self.claimed.id,
             },
         ).one_or_none()
         if row is None:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from data_miner.db.engine import place, unreachable
 from data_miner.errors import DatabaseError
 
-REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 """All revisions that this program knows, oldest first; it works with the last, and with later ones
 that say that they support it."""
 

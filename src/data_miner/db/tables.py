@@ -314,6 +314,14 @@ tasks = Table(
     Column("trace", Text),
     _time("created_at", nullable=False, server_default=NOW),
     _time("started_at"),
+    Column(
+        "traceparent",
+        Text,
+        server_default=text(
+            "NULLIF(current_setting('dataminer.traceparent'::text, true), ''::text)"
+        ),
+        comment="W3C trace context of the span that planned the task; kept by all its tries",
+    ),
     CheckConstraint("state IN ('ready','waiting','running','failed')", name="state"),
     CheckConstraint(
         "(state = 'running') = (claimed_by IS NOT NULL AND claimed_at IS NOT NULL"

@@ -25,6 +25,7 @@ from data_miner.queue.retry import retry
 from data_miner.queue.sweep import Swept, sweep
 from data_miner.queue.task import Claimed
 from data_miner.queue.tidy import Tidied, tidy
+from data_miner.queue.trace import trace
 
 __all__ = [
     "Beat",
@@ -57,4 +58,5 @@ __all__ = [
     "seconds_to_next_run",
     "sweep",
     "tidy",
+    "trace",
 ]

@@ -115,7 +115,7 @@ def test_down_and_up_again_with_data(world: World, migrated_url: str) -> None:
 
 def test_each_step_down_undoes_its_step_up(migrated_url: str, database_url: str) -> None:
     """Going down one by one passes through the same schemas as going up one by one."""
-    steps = ["0001", "0002", "0003", "0004", "0005", "0006"]
+    steps = ["0001", "0002", "0003", "0004", "0005", "0006", "0007"]
     assert steps[-1] == head()
     upwards = {}
     for step in steps:
@@ -179,8 +179,8 @@ def test_a_failed_migration_leaves_nothing(database_url: str) -> None:
     ("prepare", "message"),
     [
         (lambda url: None, "has no schema yet: run `data-miner db upgrade`"),
-        (lambda url: upgrade(url, "0002"), "has schema 0002, this program needs 0006: run `data-m"),
-        (lambda url: _claim_to_be(url, "0999"), "has schema 0999, newer than this program's 0006"),
+        (lambda url: upgrade(url, "0002"), "has schema 0002, this program needs 0007: run `data-m"),
+        (lambda url: _claim_to_be(url, "0999"), "has schema 0999, newer than this program's 0007"),
     ],
 )
 def test_a_wrong_revision_is_refused_with_its_remedy(

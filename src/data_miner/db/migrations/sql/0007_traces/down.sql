@@ -1,0 +1,2 @@
+ALTER TABLE tasks DROP COLUMN traceparent;
+DROP FUNCTION queue_trace(text);
