@@ -72,6 +72,9 @@ SKIPPED: Final = Family(
 )  # fmt: skip
 SPENT: Final[Mapping[str, Family]] = {
     "cpu_seconds": Family("dataminer_project_cpu_seconds", "Processor time.", ("stage",)),
+    "gpu_seconds": Family(
+        "dataminer_project_gpu_seconds", "Time that its models ran on a GPU.", ("stage",)
+    ),
     "wall_seconds": Family("dataminer_project_task_seconds", "Time of its tasks.", ("stage",)),
     "bytes_downloaded": Family(
         "dataminer_project_downloaded_bytes", "Bytes fetched from sites.", ("stage",)
@@ -79,6 +82,7 @@ SPENT: Final[Mapping[str, Family]] = {
     "bytes_published": Family(
         "dataminer_project_published_bytes", "Bytes written to the store.", ("stage",)
     ),
+    "requests": Family("dataminer_project_requests", "Requests to sites.", ("stage",)),
     "downloads": Family("dataminer_project_downloads", "Files fetched from sites.", ("stage",)),
     "media_seconds": Family(
         "dataminer_project_media_seconds", "Length of the video that was looked at.", ("stage",)
@@ -88,9 +92,35 @@ SPENT: Final[Mapping[str, Family]] = {
 """What the results that a project uses have cost, by the counter that tells it; shared work counts
 for each who uses it."""
 
+SAVED: Final[Mapping[str, Family]] = {
+    "results": Family(
+        "dataminer_project_reused_results",
+        "Results that were there before the project, or its last edit, asked for them.",
+        ("stage",),
+    ),
+    "cpu_seconds": Family(
+        "dataminer_project_saved_cpu_seconds", "Processor time of those results.", ("stage",)
+    ),
+}
+SOURCE_VIDEOS: Final = Family(
+    "dataminer_project_source_videos",
+    "Videos by the source's place in the spec, from 0: found, selected, used (with images).",
+    ("source", "kind"),
+)
+SOURCE_IMAGES: Final = Family(
+    "dataminer_project_source_images", "Unique images by the source that gave them.", ("source",)
+)
+SCORES: Final = Family(
+    "dataminer_project_scores_bucket",
+    "Frames whose best score for the prompts is at most le: a histogram over all frames.",
+    ("le",),
+)
+MOST_SOURCES: Final = 50
+"""So many sources of a project, from its first, have series; the others have none."""
+
 FAMILIES: Final = (
     IMAGES, FUNNEL, PROGRESS, ETA, TASKS, CONDITION, PHASE, DATASET, FAILED, PUT_OFF, SKIPPED,
-    *SPENT.values(),
+    *SPENT.values(), *SAVED.values(), SOURCE_VIDEOS, SOURCE_IMAGES, SCORES,
 )  # fmt: skip
 
 _STATES: Final = ("done", "running", "ready", "waiting", "failed", "skipped")
@@ -140,6 +170,16 @@ def of_progress(progress: Progress) -> Samples:
         for counter, amount in costs.items():
             if counter in SPENT:
                 found.setdefault(SPENT[counter], {})[stage,] = amount
+    for stage, amounts in progress.saved.items():
+        for counter, family in SAVED.items():
+            found.setdefault(family, {})[stage,] = amounts.get(counter, 0.0)
+    for each in progress.sources[:MOST_SOURCES]:
+        source, videos = str(each.source), found.setdefault(SOURCE_VIDEOS, {})
+        videos[source, "found"] = each.found
+        videos[source, "selected"] = each.selected
+        videos[source, "used"] = each.used
+        found.setdefault(SOURCE_IMAGES, {})[source,] = each.images
+    found[SCORES] = {(edge,): frames for edge, frames in progress.scores.items()}
     return {family: values for family, values in found.items() if values}
 
 

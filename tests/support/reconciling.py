@@ -122,6 +122,9 @@ def a_progress(
         failed=sum(failure.count for failure in failures),
         costs={},
         stage_costs={},
+        saved={},
+        sources=(),
+        scores={},
         costs_per_image={},
         dataset=dataset,
     )

@@ -52,6 +52,21 @@ class StageCount:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceYield:
+    """What one source of a spec has given."""
+
+    source: int
+    """Its index in the spec."""
+    found: int
+    """Videos, except those that an earlier source has found as well."""
+    selected: int
+    used: int
+    """Videos with images that are unique; 0 without dedup."""
+    images: int
+    """Those images."""
+
+
+@dataclass(frozen=True, slots=True)
 class Members:
     """The videos of a project."""
 

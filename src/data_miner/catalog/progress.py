@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, text
 
 from data_miner.catalog import datasets
 from data_miner.catalog.costs import per_image
-from data_miner.catalog.counts import Members, StageCount
+from data_miner.catalog.counts import Members, SourceYield, StageCount
 from data_miner.catalog.datasets import Dataset
 from data_miner.catalog.failures import Failure, Skipped
 from data_miner.catalog.phase import Counts, Phase, judge
@@ -61,6 +61,13 @@ class Progress:
     costs: Mapping[str, float]
     stage_costs: Mapping[str, Mapping[str, float]]
     """The same of each stage, in pipeline order."""
+    saved: Mapping[str, Mapping[str, float]]
+    """By stage: ``results`` that were there before they were asked for, and their
+    ``cpu_seconds``."""
+    sources: Sequence[SourceYield]
+    """What each source of the spec has given."""
+    scores: Mapping[str, int]
+    """Frames whose score is at most so high, by that bound, as in `Survey`."""
     costs_per_image: Mapping[str, float]
     """Empty as long as there is no image."""
     dataset: Dataset | None
@@ -93,6 +100,9 @@ def progress(conn: Connection, project_id: int) -> Progress:
         failed=sum(f.count for f in seen.failures),
         costs=seen.costs,
         stage_costs=seen.stage_costs,
+        saved=seen.saved,
+        sources=seen.sources,
+        scores=seen.scores,
         costs_per_image=per_image(seen.costs, funnel.exported or funnel.unique),
         dataset=dataset,
     )

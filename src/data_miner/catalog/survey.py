@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from data_miner.catalog.costs import totals
-from data_miner.catalog.counts import Members, StageCount, stage_counts
+from data_miner.catalog.counts import Members, SourceYield, StageCount, stage_counts
 from data_miner.catalog.failures import Failure, Skipped
 from data_miner.catalog.wanted import query
 from data_miner.errors import NotFoundError
@@ -41,6 +41,15 @@ class Survey:
     """
     stage_costs: Mapping[str, Mapping[str, float]]
     """The same of each stage, by counter."""
+    saved: Mapping[str, Mapping[str, float]]
+    """By stage, of the results that were there when the project, or its last edit that made new
+    recipes, asked for them: ``results`` and their ``cpu_seconds``. Stages without any are absent.
+    """
+    sources: tuple[SourceYield, ...]
+    """In the order of the spec."""
+    scores: Mapping[str, int]
+    """Frames whose best score for the prompts is at most so high, by that upper bound as a number
+    in text, ascending, the last one ``+Inf``; empty without prompts."""
 
 
 def survey(conn: Connection, project_id: int) -> Survey:
@@ -59,7 +68,8 @@ def survey(conn: Connection, project_id: int) -> Survey:
     for part, row in conn.execute(_SURVEY, {**given, "stages": per_video}):
         parts[part].append(row)
     (ends,) = parts["members"]
-    found = conn.execute(_FOUND, given).one()
+    sources = conn.execute(_SOURCES, given).all()
+    kept = {row.source_index: row for row in conn.execute(_KEPT, given)}
     rows = {row["stage"]: row for row in parts["stage"]}
     stage_costs: dict[str, dict[str, float]] = defaultdict(dict)
     for row in sorted(parts["cost"], key=lambda row: str(row["key"])):
@@ -67,9 +77,9 @@ def survey(conn: Connection, project_id: int) -> Survey:
     return Survey(
         stages=stage_counts(present, rows, members=ends["members"], stopped=ends["stopped"]),
         members=Members(
-            found=found.found,
-            selected=found.selected,
-            not_admitted=found.not_admitted,
+            found=sum(row.found for row in sources),
+            selected=sum(row.selected for row in sources),
+            not_admitted=sum(row.not_admitted for row in sources),
             members=ends["members"],
             open=ends["open"],
             usable=ends["usable"],
@@ -83,7 +93,30 @@ def survey(conn: Connection, project_id: int) -> Survey:
         ),
         costs=totals(stage_costs.values()),
         stage_costs={s.name: stage_costs[s.name] for s in present if s.name in stage_costs},
+        saved={
+            row["stage"]: {"results": row["results"], "cpu_seconds": row["cpu_seconds"]}
+            for row in parts["saved"]
+        },
+        sources=tuple(
+            SourceYield(
+                source=row.source_index,
+                found=row.found,
+                selected=row.selected,
+                used=kept[row.source_index].videos if row.source_index in kept else 0,
+                images=kept[row.source_index].images if row.source_index in kept else 0,
+            )
+            for row in sources
+        ),
+        scores=_cumulative({row["edge"]: row["frames"] for row in parts["scores"]}),
     )
+
+
+def _cumulative(counts: Mapping[str, int]) -> Mapping[str, int]:
+    found, total = {}, 0
+    for edge in sorted({*counts, "+Inf"} if counts else (), key=float):
+        total += counts.get(edge, 0)
+        found[edge] = total
+    return found
 
 
 def _failures(rows: Sequence[Mapping[str, Any]], state: str) -> tuple[Failure, ...]:
@@ -120,9 +153,15 @@ _PRESENT = text("""
 # PostgreSQL would look for them among all that ever did.
 _SURVEY = query("""
     WITH {MINE},
+    asked AS MATERIALIZED (
+        SELECT max(c.created_at) AS at FROM own JOIN recipes c USING (recipe_id)
+    ),
     seen AS MATERIALIZED (
         SELECT m.stage, m.subject, own.ends_member,
                r.outcome, r.frames, r.reason, r.cost, t.state, t.error_class, t.error,
+               r.outcome IS NOT NULL AND (r.project_id IS DISTINCT FROM :project_id
+                   OR r.finished_at < (SELECT at FROM asked)) AS was_there,
+               CASE WHEN m.stage = 'filter' THEN r.facts -> 'scores' END AS scores,
                extract(epoch FROM r.finished_at - r.started_at) AS seconds,
                CASE WHEN m.stage = 'extract' THEN r.facts ->> 'partial' END AS partial
         FROM mine m
@@ -194,18 +233,44 @@ _SURVEY = query("""
         FROM seen CROSS JOIN LATERAL jsonb_each(cost) AS c(key, value)
         WHERE jsonb_typeof(c.value) = 'number'
         GROUP BY stage, c.key) x
+    UNION ALL SELECT 'saved', to_jsonb(x) FROM (
+        SELECT stage, count(*) AS results,
+               coalesce(sum(CAST(cost ->> 'cpu_seconds' AS float8)), 0) AS cpu_seconds
+        FROM seen WHERE was_there GROUP BY stage) x
+    UNION ALL SELECT 'scores', to_jsonb(x) FROM (
+        SELECT s.edge, sum(CAST(s.frames AS int)) AS frames
+        FROM seen CROSS JOIN LATERAL jsonb_each_text(scores) AS s(edge, frames)
+        GROUP BY s.edge) x
 """)
 
-_FOUND = text("""
-    SELECT count(DISTINCT pv.video_id) AS found,
-           count(DISTINCT pv.video_id) FILTER (WHERE pv.skip_reason IS NULL) AS selected,
-           count(DISTINCT pv.video_id) FILTER (
+# A video that several sources have found counts for the first of them.
+_SOURCES = text("""
+    SELECT f.source_index, count(*) AS found,
+           count(*) FILTER (WHERE pv.skip_reason IS NULL) AS selected,
+           count(*) FILTER (
                WHERE pv.skip_reason IS NULL AND w.epoch IS DISTINCT FROM p.wave_epoch)
                AS not_admitted
     FROM projects p
-    JOIN project_stages d ON d.project_id = p.project_id AND d.stage = 'discover'
-    JOIN project_sources s ON s.project_id = p.project_id AND s.recipe_id = d.recipe_id
-    JOIN project_videos pv ON pv.project_id = p.project_id AND pv.video_id = s.video_id
+    CROSS JOIN LATERAL (
+        SELECT s.video_id, min(s.source_index) AS source_index
+        FROM project_stages d
+        JOIN project_sources s ON s.project_id = d.project_id AND s.recipe_id = d.recipe_id
+        WHERE d.project_id = p.project_id AND d.stage = 'discover'
+        GROUP BY s.video_id) f
+    JOIN project_videos pv ON pv.project_id = p.project_id AND pv.video_id = f.video_id
     LEFT JOIN waves w ON w.wave_id = pv.wave_id
     WHERE p.project_id = :project_id
+    GROUP BY f.source_index ORDER BY f.source_index
+""")
+
+_KEPT = query("""
+    WITH {MINE}
+    SELECT f.source_index, count(DISTINCT k.video_id) AS videos, sum(k.images) AS images
+    FROM kept k
+    CROSS JOIN LATERAL (
+        SELECT min(s.source_index) AS source_index
+        FROM own JOIN project_sources s ON own.stage = 'discover' AND s.recipe_id = own.recipe_id
+        WHERE s.project_id = :project_id AND s.video_id = k.video_id) f
+    WHERE f.source_index IS NOT NULL
+    GROUP BY f.source_index
 """)

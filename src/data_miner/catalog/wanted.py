@@ -27,7 +27,7 @@ _MINE = """
         SELECT stage, recipe_id, ends_member FROM project_stages WHERE project_id = :project_id
     ),
     kept AS MATERIALIZED (
-        SELECT epoch.wave_id, k.video_id COLLATE "C" AS video_id
+        SELECT epoch.wave_id, k.video_id COLLATE "C" AS video_id, k.images::int AS images
         FROM own JOIN epoch ON own.stage = 'dedup'
         JOIN results r ON r.recipe_id = own.recipe_id
                       AND r.subject = ('w' || epoch.wave_id) COLLATE "C" AND r.outcome = 'done'

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import pytest
 from sqlalchemy import event, text
 
+from data_miner.catalog.counts import SourceYield
 from data_miner.catalog.progress import progress
 from data_miner.db.engine import engine_for
 from data_miner.errors import NotFoundError
 from data_miner.local.mine import look
 from data_miner.pipeline import NAMES
 from data_miner.stage import Done, Skip, StageError
-from support.catalog import World, project, video
+from support.catalog import SPEC, World, project, video
 
 BROKEN = StageError("not_a_video", "a.mp4: moov atom\nnot found", permanent=True)
 
@@ -193,6 +197,58 @@ def test_the_funnel_and_the_stages_count_what_there_is(world: World) -> None:
     assert state.costs_per_image["bytes_downloaded"] == 7.5
     assert state.dataset is not None
     assert state.dataset.images == 4
+
+
+def test_each_source_tells_what_it_gave(world: World) -> None:
+    """A video that two sources found counts for the first; what was left out is found as well."""
+    world.find("a", "b", source=0)
+    world.find("b", "c", source=1)
+    world.listings[1].append(video("d", 3, skip_reason="Live: it is live"))
+    world.answers["filter", "c"] = Done(facts={"frames": 0})
+    lists = [{"urls": {"items": [f"https://video.test/{n}"]}} for n in range(3)]
+    p = world.apply(project(sources=lists)).project_id
+    world.work()
+
+    first, second = world.progress(p).sources
+    assert first == SourceYield(0, found=2, selected=2, used=2, images=4)
+    assert second == SourceYield(1, found=2, selected=1, used=0, images=0)
+    assert world.progress(p).funnel.found == 4
+
+
+def test_the_spread_of_scores_is_that_of_all_videos(world: World) -> None:
+    """As the counts of a histogram: each bound tells of all that is not above it."""
+    world.find("a", "b")
+    world.answers["filter", "a"] = Done(facts={"frames": 1, "scores": {"0.1": 3, "0.9": 1}})
+    world.answers["filter", "b"] = Done(facts={"frames": 1, "scores": {"0.03": 2, "+Inf": 1}})
+    p = world.apply(project()).project_id
+    world.work()
+
+    state = world.progress(p)
+    assert list(state.scores.items()) == [("0.03", 2), ("0.1", 5), ("0.9", 6), ("+Inf", 7)]
+    assert json.loads(json.dumps(asdict(state), default=str))["scores"]["0.9"] == 6
+
+
+def test_what_was_there_before_it_was_asked_for_is_saved(world: World) -> None:
+    """Of another project, and of this one before other prompts: not what is made afterwards."""
+    world.find("a", "b")
+    p = world.apply(project()).project_id
+    world.work()
+    assert world.progress(p).saved == {}
+
+    q = world.apply(project("twin")).project_id
+    world.work()
+    twin = world.progress(q).saved
+    assert {stage: saved["results"] for stage, saved in twin.items()}["extract"] == 2
+    assert "export" not in twin
+
+    world.apply(project(filter={**SPEC["filter"], "positive": ["a cube"]}))
+    world.work()
+    saved = world.progress(p).saved
+    assert {stage: saved[stage]["results"] for stage in ("download", "embed")} == {
+        "download": 2,
+        "embed": 2,
+    }
+    assert "filter" not in saved
 
 
 def test_the_time_left_follows_from_what_was_timed(world: World) -> None:

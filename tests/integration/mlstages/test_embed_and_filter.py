@@ -11,6 +11,7 @@ import pytest
 
 from data_miner.stage import Done, Fact, StageError, StopRequested
 from data_miner_worker import vectors
+from data_miner_worker.score_counts import score_counts
 from support.project_bench import Bench, Frame, plain, scene
 from support.tiny_models import BIAS, SCALE
 
@@ -32,8 +33,11 @@ def test_frames_that_show_a_prompt_are_kept(bench: Bench) -> None:
     """Red and green frames match the prompts, blue ones do not; every frame has its scores."""
     done = examine(bench, RED, GREEN, BLUE, RED)
 
-    assert done.facts == {"frames": 3, "examined": 4, "rejected": {"positive": 1}}
     rows = bench.table("filter", "scores")
+    spread = score_counts(np.array([row["positive"] for row in rows]), "Probability")
+    assert done.facts == {
+        "frames": 3, "examined": 4, "rejected": {"positive": 1}, "scores": spread,
+    }  # fmt: skip
     assert [row["reason"] for row in rows] == ["kept", "kept", "positive", "kept"]
     assert [row["best_prompt"] for row in rows[:2]] == [0, 1]
     assert [row["frame"] for row in rows] == [0, 25, 50, 75]

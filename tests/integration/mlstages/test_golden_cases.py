@@ -28,7 +28,7 @@ def test_empty_negative_and_junk_prompts_apply_none(bench: Bench) -> None:
 
     done = bench.run("filter", "v", {"extract": [extract], "embed": bench.facts["embed"]})
 
-    assert done.facts == {"frames": 1, "examined": 1, "rejected": {}}
+    assert done.facts == {"frames": 1, "examined": 1, "rejected": {}, "scores": {"1": 1}}
     (row,) = bench.table("filter", "scores")
     assert (row["negative"], row["junk"]) == (None, None)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from data_miner import telemetry
+from data_miner.catalog.counts import SourceYield
 from data_miner.catalog.failures import Failure, Skipped
 from data_miner_operator import project_series as series
 from support.reconciling import a_progress
@@ -51,6 +52,31 @@ def test_costs_are_told_by_stage_in_base_units() -> None:
         series.SPENT["bytes_downloaded"]: {("download",): 30.0},
         series.SPENT["cpu_seconds"]: {("embed",): 2.5},
     }
+
+
+def test_sources_scores_and_savings_are_told() -> None:
+    """A histogram of scores is shaped as Prometheus wants it."""
+    progress = replace(
+        a_progress(),
+        saved={"extract": {"results": 4, "cpu_seconds": 6.5}},
+        sources=[SourceYield(0, found=9, selected=7, used=2, images=5)],
+        scores={"0.1": 3, "+Inf": 8},
+    )
+
+    assert series.of_progress(progress) == {
+        series.SAVED["results"]: {("extract",): 4},
+        series.SAVED["cpu_seconds"]: {("extract",): 6.5},
+        series.SOURCE_VIDEOS: {("0", "found"): 9, ("0", "selected"): 7, ("0", "used"): 2},
+        series.SOURCE_IMAGES: {("0",): 5},
+        series.SCORES: {("0.1",): 3, ("+Inf",): 8},
+    }
+
+
+def test_a_project_with_very_many_sources_tells_of_its_first_ones() -> None:
+    sources = [SourceYield(n, 1, 1, 1, 1) for n in range(series.MOST_SOURCES + 5)]
+    found = series.of_progress(replace(a_progress(), sources=sources))
+
+    assert len(found[series.SOURCE_IMAGES]) == series.MOST_SOURCES
 
 
 def test_causes_become_a_few_plain_words(monkeypatch: pytest.MonkeyPatch) -> None:

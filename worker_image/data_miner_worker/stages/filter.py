@@ -18,6 +18,7 @@ from data_miner_models.scoring import probabilities
 from data_miner_worker import columns, given
 from data_miner_worker.decide import Reason, Scores, Thresholds, decide, rounded
 from data_miner_worker.loaded_models import MODELS, find_card
+from data_miner_worker.score_counts import score_counts
 from data_miner_worker.vectors import exact_dots, to_half
 
 
@@ -30,6 +31,7 @@ class Filter:
         params = context.assignment.params
         index = given.table(context, given.only(context, "extract"), "index")
         found: dict[str, Any]
+        spread: dict[str, Any] = {}
         if params["model"] is None:
             reasons: Sequence[Reason] = (Reason.KEPT,) * len(index)
             found = dict.fromkeys(
@@ -44,6 +46,7 @@ class Filter:
                 "junk": _or_nulls(scores.junk, len(index)),
                 "best_prompt": best,
             }
+            spread["scores"] = dict(score_counts(scores.positive, params["space"]))
         path = context.scratch / "scores.parquet"
         columns.write(
             path,
@@ -63,6 +66,7 @@ class Filter:
                 "frames": kept,
                 "examined": len(index),
                 "rejected": dict(sorted(counts.items())),
+                **spread,
             },
         )
 
