@@ -45,7 +45,7 @@ def operator(
 
     The first SIGTERM lets what is in hand finish, hands the Lease to another replica and ends.
     """
-    telemetry.configure_logging()
+    telemetry.configure_logging(stream=sys.stdout)
     route_libraries()
     settings = Settings.from_environment()
     if not settings.database_url:

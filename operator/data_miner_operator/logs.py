@@ -15,24 +15,17 @@ _AGAIN: Final = re.compile(r"Request attempt #(?!1\b)")
 """A watch that waits for an API server says so at each attempt: the first one is enough."""
 
 
-class _Route(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            message = record.getMessage()
-        except (TypeError, ValueError):
-            message = str(record.msg)
-        if _AGAIN.match(message):
-            return
-        log = telemetry.logger(source=record.name)
-        say = log.error if record.levelno >= logging.ERROR else log.warning
-        say(message, exc_info=record.exc_info or False)
+def _new(record: logging.LogRecord) -> bool:
+    return not _AGAIN.match(telemetry.words(record))
 
 
 def route_libraries() -> None:
     """Send what libraries log with the logging module to the process' own log."""
+    telemetry.route_libraries()
     for name in _OWN:
         found = logging.getLogger(name)
-        found.handlers = [_Route(logging.WARNING)]
+        found.handlers = [telemetry.LibraryLog(logging.WARNING)]
+        found.handlers[0].addFilter(_new)
         found.setLevel(logging.WARNING)
         found.propagate = False
     # Said at each start: signals are the operator's own affair, and it runs kopf in a thread.

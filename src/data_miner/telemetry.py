@@ -17,7 +17,7 @@ from typing import Any, Final, TextIO
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import choose_encoder
 
 from data_miner import __version__
 from data_miner.outside import printable, redact
@@ -105,6 +105,13 @@ MODEL_BATCH_SIZE = _histogram(
     "model_batch_size", "Inputs that a model was given at once.", "stage", buckets=_INPUTS
 )
 STAGE_COUNTS = _counter("stage_counts", "What stages counted.", "stage", "name")
+DISK_BYTES = _gauge(
+    "disk_bytes", "Room where a worker writes: free for it, size of all.", "place", "kind"
+)
+GPU_UTILIZATION = _gauge(
+    "gpu_utilization_ratio", "Share of the last moments in which a GPU was at work.", "gpu"
+)
+GPU_MEMORY_BYTES = _gauge("gpu_memory_bytes", "Memory of a GPU: used, total.", "gpu", "kind")
 STORE_SWEPT = _counter("store_swept", "Files removed that no row names.", "kind")
 STORE_SWEPT_BYTES = _counter("store_swept_bytes", "Bytes of the removed objects.")
 
@@ -139,8 +146,8 @@ def serve(
 
     `health` gives None while all is well, else the reason, which is answered with 503. `routes`
     adds paths, each with whether all is well and a line to answer. `registry` holds the metrics,
-    and `more` gives further ones, in the text format. Raises OSError when the port is taken. The
-    caller ends it with ``shutdown()``.
+    and `more` gives further ones: gauges as text that is right in both formats. Raises OSError when
+    the port is taken. The caller ends it with ``shutdown()``.
     """
 
     def healthy() -> tuple[bool, str]:
@@ -154,7 +161,7 @@ def serve(
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             if path == "/metrics":
-                self._answer(200, generate_latest(registry) + more().encode(), CONTENT_TYPE_LATEST)
+                self._answer(200, *_exposition(self.headers.get("Accept", ""), registry, more()))
             elif path in answers:
                 well, text = answers[path]()
                 self._answer(200 if well else 503, f"{text}\n".encode(), "text/plain")
@@ -177,27 +184,59 @@ def serve(
     return server
 
 
-_SECRET_KEY = re.compile(r"pass(word|wd)?$|secret|token|cookie|credential|authorization|api_?key")
+_END: Final = b"# EOF\n"
+"""Of the OpenMetrics format."""
+
+
+def _exposition(accept: str, registry: CollectorRegistry, more: str) -> tuple[bytes, str]:
+    """All metrics in the format that is asked for, and its name; only OpenMetrics has exemplars."""
+    try:
+        encode, kind = choose_encoder(accept)
+    except ValueError:  # a version that is none
+        encode, kind = choose_encoder("")
+    own = encode(registry)
+    if own.endswith(_END):
+        return own.removesuffix(_END) + more.encode() + _END, kind
+    return own + more.encode(), kind
+
+
+_SECRET_KEY: Final = re.compile(
+    r"pass(word|wd|phrase)?$|secret|token|cookie|credential|authorization|signature"
+    r"|(api|access|private)_?key|^dsn$"
+)
+_standing: dict[str, Any] = {}
+
+
+def always_say(values: Mapping[str, Any]) -> None:
+    """Put these, and nothing else from before, into every line of this process from here on,
+    whichever thread says it."""
+    _standing.clear()
+    _standing.update(values)
+
+
+def _say_standing(_logger: Any, _method: str, event: Any) -> Any:
+    return {**_standing, **event}
 
 
 def _redact_event(_logger: Any, _method: str, event: Any) -> Any:
     return {
-        key: "***" if _SECRET_KEY.search(key.lower()) and value else _redact_value(value)
+        key: "***" if _SECRET_KEY.search(str(key).lower()) and value else _redact_value(value)
         for key, value in event.items()
     }
 
 
 def _redact_value(value: Any) -> Any:
-    if isinstance(value, BaseException):
-        value = str(value)
-    if isinstance(value, str):
-        # A traceback has lines, which stay.
-        return "\n".join(printable(line) for line in redact(value).split("\n"))
+    """The value as JSON can hold it, without secrets at any depth."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
     if isinstance(value, Mapping):
-        return _redact_event(None, "", value)
-    if isinstance(value, list | tuple):
+        return {str(key): item for key, item in _redact_event(None, "", value).items()}
+    if isinstance(value, list | tuple | set | frozenset):
         return [_redact_value(item) for item in value]
-    return value
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    # A traceback has lines, which stay.
+    return "\n".join(printable(line) for line in redact(str(value)).split("\n"))
 
 
 def configure_logging(*, level: str = "info", stream: TextIO | None = None) -> None:
@@ -206,6 +245,7 @@ def configure_logging(*, level: str = "info", stream: TextIO | None = None) -> N
     terminal = target.isatty()
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        _say_standing,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if terminal else "iso", utc=not terminal),
         structlog.processors.format_exc_info,
@@ -221,7 +261,8 @@ def configure_logging(*, level: str = "info", stream: TextIO | None = None) -> N
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[level.upper()]
         ),
-        logger_factory=structlog.PrintLoggerFactory(target),
+        # A line is one write: task processes and their worker share the stream.
+        logger_factory=structlog.WriteLoggerFactory(target),
         cache_logger_on_first_use=False,
     )
 
@@ -230,3 +271,28 @@ def logger(**values: Any) -> structlog.typing.FilteringBoundLogger:
     """A logger that carries `values` in every line."""
     bound: structlog.typing.FilteringBoundLogger = structlog.get_logger(**values)
     return bound
+
+
+def words(record: logging.LogRecord) -> str:
+    """What a record says, also where its values do not fit its format."""
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError):
+        return str(record.msg)
+
+
+class LibraryLog(logging.Handler):
+    """What libraries say with the logging module, in the process' own form."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = words(record)
+        log = logger(source=record.name)
+        say = log.error if record.levelno >= logging.ERROR else log.warning
+        say(message, exc_info=record.exc_info or False)
+
+
+def route_libraries() -> None:
+    """Send warnings and worse of all libraries to the process' own log, Python's warnings too."""
+    root = logging.getLogger()
+    root.handlers = [LibraryLog(logging.WARNING)]
+    logging.captureWarnings(True)

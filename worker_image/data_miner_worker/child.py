@@ -24,10 +24,12 @@ from data_miner.outside import printable, shown
 from data_miner.stage import Done, Later, Outcome, Skip, StageError, StopRequested
 from data_miner.storage import open_store
 from data_miner.storage.store import NO_ROOM
+from data_miner_worker.about import about
 from data_miner_worker.context import TaskContext
 from data_miner_worker.lookup import find_stage
 from data_miner_worker.messages import Begun, Ended, Failure, Hello, Run, Stop, Stopped
 from data_miner_worker.parent import signal_when_parent_ends
+from data_miner_worker.steps import Steps
 from data_miner_worker.usage import Meter
 
 
@@ -61,9 +63,7 @@ class _Pipe:
 def run_task(run: Run, context: TaskContext, find: Callable[[str], Any] = find_stage) -> Any:
     """The stage's outcome, or the Failure that names why there is none."""
     assignment = run.assignment
-    log = telemetry.logger(
-        stage=assignment.stage, subject=assignment.subject, task=assignment.task_id
-    )
+    log = telemetry.logger()
     try:
         return _checked(find(assignment.stage).run(context))
     except StopRequested:
@@ -127,7 +127,8 @@ def main(descriptor: int) -> None:
     die_with_worker()
     connection: Connection[Any, Any] = Connection(descriptor)
     hello: Hello = connection.recv()
-    telemetry.configure_logging()
+    telemetry.configure_logging(stream=sys.stdout)
+    telemetry.route_libraries()
     pipe = _Pipe(connection)
     threading.Thread(target=pipe.listen, name="pipe", daemon=True).start()
     serve(pipe, hello)
@@ -145,7 +146,8 @@ def serve(pipe: _Pipe, hello: Hello) -> None:
     store = open_store(hello.settings.storage, scratch=hello.scratch, alive=alive)
     while (run := pipe.inbox.get()) is not None:
         pipe.send(Begun())
-        context = None
+        telemetry.always_say(about(run.assignment, run.trace_id))
+        context, steps = None, Steps(wanted=run.traced)
         meter.begin()
         try:
             context = TaskContext(
@@ -155,15 +157,19 @@ def serve(pipe: _Pipe, hello: Hello) -> None:
                 settings=hello.settings,
                 send=pipe.send,
                 stopped=pipe.stopped,
+                steps=steps,
             )
-            result = run_task(run, context)
+            with steps.step("run") as told:
+                result = run_task(run, context)
+                if steps.left_out:
+                    told["dataminer.steps_left_out"] = steps.left_out
         except OSError as error:
             name = "disk_full" if error.errno in NO_ROOM else "storage"
             result = Failure(name, f"scratch folder {run.scratch}: {_one_line(error)}")
         shutil.rmtree(run.scratch, ignore_errors=True)
         counters = dict(context.counters) if context else {}
         missing = tuple(context.missing) if context else ()
-        pipe.send(Ended(result, meter.read(), counters, missing))
+        pipe.send(Ended(result, meter.read(), counters, missing, steps.told))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import socket
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import ThreadingHTTPServer
@@ -16,7 +17,7 @@ from typing import Annotated
 import typer
 from sqlalchemy import Engine
 
-from data_miner import telemetry
+from data_miner import telemetry, tracing
 from data_miner.db.engine import engine_for
 from data_miner.db.revision import check_revision
 from data_miner.errors import SpecError, StorageError
@@ -30,6 +31,7 @@ from data_miner_worker.housekeeping import DATABASE_LOCK, STORE_LOCK, Housekeepe
 from data_miner_worker.ledger import Ledger
 from data_miner_worker.listener import Listener
 from data_miner_worker.liveness import Liveness
+from data_miner_worker.machine import places, watch_disks, watch_gpus
 from data_miner_worker.parent import end_with_parent
 from data_miner_worker.pool import Pool
 from data_miner_worker.runner import Worker
@@ -91,7 +93,9 @@ def worker(
     back; a second one hands all back at once. No attempt is counted for either.
     """
     end_with_parent(os.environ)
-    telemetry.configure_logging()
+    # In the foreground somebody looks on; a worker that serves is read by the cluster's collector.
+    telemetry.configure_logging(stream=sys.stderr if foreground else sys.stdout)
+    telemetry.route_libraries()
     settings = Settings.from_environment()
     if home is not None:
         settings = replace(settings, home=home.expanduser().absolute())
@@ -99,6 +103,7 @@ def worker(
     name = worker_id or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
     if (task is not None) != foreground:
         raise SpecError("--task and --foreground go together")
+    tracing.configure("data-miner-worker", name)
     with _database(settings) as url:
         engine = _engine(url, name, STATEMENT_SECONDS)
         check_revision(engine)
@@ -160,6 +165,8 @@ def _serve(
         liveness = Liveness()
         telemetry.WORKER_SLOTS.set(slots)
         if metrics_port is not None:
+            watch_disks(places(scratch.folder, settings.storage))
+            watch_gpus()
             ends.callback(_metrics(metrics_port, liveness).shutdown)
         ledger = Ledger(engine, settings, name, served)
         # LISTEN and the housekeepers' locks need a session: no transaction pooler may be there.

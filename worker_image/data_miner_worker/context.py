@@ -13,6 +13,7 @@ from data_miner.settings import Settings
 from data_miner.stage import Artifact, Assignment, Json, StageError, StopRequested
 from data_miner.storage import Store
 from data_miner_worker.messages import Checkpoint, Tick
+from data_miner_worker.steps import Steps
 
 LOST_INPUT = ("input_missing", "input_corrupt")
 TICK_SECONDS = 0.1
@@ -31,6 +32,7 @@ class TaskContext:
         settings: Settings,
         send: Callable[[Tick | Checkpoint], None],
         stopped: threading.Event,
+        steps: Steps | None = None,
     ) -> None:
         self.assignment = assignment
         self.scratch = scratch / "work"
@@ -43,6 +45,7 @@ class TaskContext:
         self._settings = settings
         self._send = send
         self._stopped = stopped
+        self._steps = steps or Steps()
         self._next_tick = 0.0
 
     def tick(self, progress: float | None = None, message: str | None = None) -> None:
@@ -63,8 +66,13 @@ class TaskContext:
 
     def fetch(self, artifact: Artifact) -> Path:
         self.tick()
+        size = {
+            "dataminer.artifact.kind": artifact.kind,
+            "dataminer.artifact.bytes": artifact.bytes,
+        }
         try:
-            return self._store.fetch(artifact, self._inputs)
+            with self._steps.step("fetch", **size):
+                return self._store.fetch(artifact, self._inputs)
         except StageError as error:
             if error.error_class in LOST_INPUT:
                 self.missing.append(artifact.sha256)
@@ -72,7 +80,9 @@ class TaskContext:
 
     def publish(self, path: Path, kind: str, media: Mapping[str, Json] | None = None) -> Artifact:
         self.tick()
-        artifact = self._store.publish(path, kind, media)
+        with self._steps.step("publish", **{"dataminer.artifact.kind": kind}) as told:
+            artifact = self._store.publish(path, kind, media)
+            told["dataminer.artifact.bytes"] = artifact.bytes
         self.counters["bytes_published"] += artifact.bytes
         return artifact
 

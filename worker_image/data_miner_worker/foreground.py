@@ -15,6 +15,8 @@ from data_miner.errors import StalledError
 from data_miner.settings import Settings
 from data_miner.stage import Assignment
 from data_miner.storage import open_store
+from data_miner_worker import traces
+from data_miner_worker.about import about
 from data_miner_worker.child import run_task
 from data_miner_worker.context import TaskContext
 from data_miner_worker.database import DatabaseAwayError
@@ -22,6 +24,7 @@ from data_miner_worker.ledger import Ledger
 from data_miner_worker.messages import Begun, Checkpoint, Ended, Failure, Run, Tick
 from data_miner_worker.running import Running
 from data_miner_worker.scratch import base_folder, take_scratch
+from data_miner_worker.steps import Steps
 from data_miner_worker.usage import Meter
 
 log = telemetry.logger()
@@ -44,6 +47,10 @@ def run_in_foreground(task_id: int, settings: Settings, engine: Engine, worker_i
         if not isinstance(assignment, Assignment):
             ledger.settle(run, Ended(assignment))
             raise StalledError(f"task {task_id}: {assignment}")
+        run.span = traces.begin(task, assignment, worker_id, ledger.claim_ns)
+        run.about = about(assignment, run.span.trace_id)
+        telemetry.always_say(run.about)
+        steps = Steps(wanted=run.span.sampled)
         stopped = threading.Event()
         context = TaskContext(
             assignment,
@@ -52,13 +59,16 @@ def run_in_foreground(task_id: int, settings: Settings, engine: Engine, worker_i
             settings=settings,
             send=lambda message: _heard(run, message),
             stopped=stopped,
+            steps=steps,
         )
         meter = Meter()
         meter.begin()
-        with _kept_alive(ledger, run, stopped, settings.heartbeat_seconds):
+        alive = _kept_alive(ledger, run, stopped, settings.heartbeat_seconds)
+        with alive, steps.step("run"):
             result = run_task(Run(assignment, folder), context)
         used = meter.read()
-        ended = Ended(result, used, dict(context.counters), tuple(context.missing))
+        missing = tuple(context.missing)
+        ended = Ended(result, used, dict(context.counters), missing, steps.told)
         ledger.settle(run, ended)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

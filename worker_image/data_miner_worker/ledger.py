@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from sqlalchemy import Connection, Engine, text
@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, text
 from data_miner import __version__, queue, telemetry
 from data_miner.catalog import removals, workers
 from data_miner.catalog.assign import PlaceTakenError, assign
+from data_miner.catalog.costs import totals
 from data_miner.catalog.facts import InputGoneError, mark_gone
 from data_miner.catalog.record import record
 from data_miner.catalog.workers import Told
@@ -27,8 +28,10 @@ from data_miner.queue import Beat, Claimed, Cursor, Finished, Notifier
 from data_miner.settings import Settings
 from data_miner.stage import Assignment, Done, Later, Skip
 from data_miner.storage.store import NOBODYS_FAILURE
+from data_miner_worker import traces
+from data_miner_worker.about import about_claimed
 from data_miner_worker.database import DatabaseAwayError, away_is_named, first_line
-from data_miner_worker.messages import Ended, Failure, Stopped, Usage
+from data_miner_worker.messages import Ended, Failure, Stopped
 from data_miner_worker.running import Order, Running
 
 PLACE_SECONDS = 2.0
@@ -72,6 +75,8 @@ class Ledger:
     stages: tuple[str, ...]
     _cursor: Cursor = field(default_factory=Cursor)
     _notifier: Notifier = field(default_factory=Notifier)
+    claim_ns: tuple[int, int] = (0, 0)
+    """From when to when the last claim took, by the clock of `time.time_ns`."""
     _held: set[str] = field(default_factory=set)
     """Stages with new work that were announced too lately to be announced again."""
 
@@ -114,7 +119,7 @@ class Ledger:
 
     def claim(self, limit: int) -> list[Claimed] | None:
         """Take up to `limit` ready tasks, in fair order; None when this worker may take none."""
-        started = time.monotonic()
+        started, began = time.monotonic(), time.time_ns()
         with self._transaction() as conn:
             if not workers.may_claim(conn, self.worker_id):
                 return None
@@ -126,6 +131,7 @@ class Ledger:
                 lease_seconds=self.settings.lease_seconds,
                 cursor=self._cursor,
             )
+        self.claim_ns = (began, time.time_ns())
         telemetry.QUEUE_CLAIM_SECONDS.observe(time.monotonic() - started)
         for task in claimed:
             telemetry.QUEUE_CLAIMS.labels(task.stage).inc()
@@ -133,15 +139,18 @@ class Ledger:
 
     def claim_suspect(self) -> Claimed | None:
         """Take one task that has lost workers before; only while this worker holds nothing."""
+        began = time.time_ns()
         with self._transaction() as conn:
             if not workers.may_claim(conn, self.worker_id):
                 return None
-            return queue.claim_suspect(
+            suspect = queue.claim_suspect(
                 conn,
                 stages=self.stages,
                 worker_id=self.worker_id,
                 lease_seconds=self.settings.lease_seconds,
             )
+        self.claim_ns = (began, time.time_ns())
+        return suspect
 
     def claim_one(self, task_id: int) -> Claimed:
         """Take one task by its id, whatever its budgets. Raises NotFoundError."""
@@ -150,8 +159,10 @@ class Ledger:
             "worker_id": self.worker_id,
             "lease": timedelta(seconds=self.settings.lease_seconds),
         }
+        began = time.time_ns()
         with self._transaction() as conn:
             row = conn.execute(_CLAIM_ONE, values).mappings().first()
+        self.claim_ns = (began, time.time_ns())
         if row is None:
             raise NotFoundError(f"task {task_id}: there is none, or a worker runs it now")
         return Claimed(**{name: row[name] for name in Claimed.__slots__})
@@ -193,7 +204,7 @@ class Ledger:
         except DatabaseAwayError:
             raise
         except Exception as error:
-            log.exception("not_assigned", stage=task.stage, subject=task.subject)
+            log.exception("not_assigned", **about_claimed(task))
             return Failure("unexpected", f"{type(error).__name__}: {first_line(error)}")
 
     # Leases
@@ -219,8 +230,16 @@ class Ledger:
 
     def settle(self, run: Running, ended: Ended) -> None:
         """Record how a run ended, unless it is not ours any more."""
+        traces.ran(run, ended)
+        with traces.recording(run):
+            self._settle(run, ended)
+        run.span.end()
+
+    def _settle(self, run: Running, ended: Ended) -> None:
         result = ended.result
         if run.order is Order.FORGET:
+            traces.settled(run, ended, "lost")
+            _tell_use(run.claimed.stage, ended)
             self._left_behind(run, result)
             return
         if run.checkpoint_changed:
@@ -228,10 +247,10 @@ class Ledger:
         if isinstance(result, Stopped) or (
             run.order is Order.HAND_BACK and isinstance(result, Failure)
         ):
-            self._hand_back(run)
+            self._hand_back(run, ended)
         elif isinstance(result, Later):
             self._later(run, ended, result)
-        elif isinstance(result, Failure) and (put_off := self._put_off(ended, result)):
+        elif isinstance(result, Failure) and (put_off := self._put_off(run, ended, result)):
             self._later(run, ended, put_off)
         elif isinstance(result, Failure):
             self._fail(run, ended, result)
@@ -245,11 +264,12 @@ class Ledger:
             *run.token,
             reason=outcome.reason if isinstance(outcome, Skip) else None,
             facts=outcome.facts if isinstance(outcome, Done) else {},
-            cost=cost(ended),
         )
         planned: Collection[str] = ()
         try:
             with self._transaction() as conn:
+                queue.trace(conn, run.span.traceparent)
+                finished = replace(finished, cost=self._cost_so_far(conn, run, ended))
                 ours = task.id in queue.finish(conn, [finished])
                 if ours:
                     record(conn, task, outcome)
@@ -258,7 +278,7 @@ class Ledger:
             raise
         except Exception as error:
             # The stage gave what cannot be recorded; its task must not stand still over it.
-            log.exception("not_recorded", stage=task.stage, subject=task.subject)
+            log.exception("not_recorded", **run.about)
             failure = Failure("unexpected", f"not recorded: {first_line(error)}")
             self._fail(run, ended, failure)
             return
@@ -277,22 +297,24 @@ class Ledger:
             with self._transaction() as conn:
                 removals.ask_one(conn, run.claimed.project_id, uri=uri, digest=digest)
 
-    def _put_off(self, ended: Ended, failure: Failure) -> Later | None:
+    def _put_off(self, run: Running, ended: Ended, failure: Failure) -> Later | None:
         """What is not the task's failure: no room, no store, an input that must be made again."""
         reason = f"{failure.error_class}: {failure.message}"
         if failure.error_class in NOBODYS_FAILURE:
-            log.warning(failure.error_class, error=failure.message)
+            log.warning(failure.error_class, **run.about, error=failure.message)
             return Later(self.settings.backoff_seconds, reason)
         if not ended.missing:
             return None
         with self._transaction() as conn:
             found = conn.execute(_MAKERS, {"digests": list(ended.missing)})
             gone = mark_gone(conn, [(row.recipe_id, row.subject) for row in found])
-        log.warning("input_lost", error=failure.message, results=gone)
+        log.warning("input_lost", **run.about, error=failure.message, results=gone)
         return Later(self.settings.backoff_seconds, reason) if gone else None
 
     def _fail(self, run: Running, ended: Ended, failure: Failure) -> None:
         with self._transaction() as conn:
+            queue.trace(conn, run.span.traceparent)
+            queue.spend(conn, run.token, self._cost_so_far(conn, run, ended))
             state = queue.fail(
                 conn,
                 run.claimed,
@@ -306,8 +328,7 @@ class Ledger:
             )
         log.warning(
             "task_failed",
-            stage=run.claimed.stage,
-            subject=run.claimed.subject,
+            **run.about,
             error_class=failure.error_class,
             error=failure.message,
             state=state or "lost",
@@ -317,6 +338,7 @@ class Ledger:
     def _later(self, run: Running, ended: Ended, outcome: Later) -> None:
         error_class, _, words = outcome.reason.partition(":")
         with self._transaction() as conn:
+            queue.spend(conn, run.token, self._cost_so_far(conn, run, ended))
             ours = queue.later(
                 conn,
                 run.claimed,
@@ -326,22 +348,31 @@ class Ledger:
             )
         self._ended(run, ended, "later" if ours else "lost", error_class)
 
-    def _hand_back(self, run: Running) -> None:
+    def _cost_so_far(self, conn: Connection, run: Running, ended: Ended) -> Mapping[str, float]:
+        """Of this try and of those before it; the first one has none before it."""
+        first = run.claimed.claim_seq == 1
+        return totals([{} if first else queue.spent(conn, run.claimed.id), cost(ended)])
+
+    def _hand_back(self, run: Running, ended: Ended) -> None:
         with self._transaction() as conn:
+            queue.spend(conn, run.token, self._cost_so_far(conn, run, ended))
             queue.hand_back(conn, [run.token])
+        traces.settled(run, Ended(Stopped()), "handed_back")
         self.notify([run.claimed.stage])
-        log.info("handed_back", stage=run.claimed.stage, subject=run.claimed.subject)
+        _tell_use(run.claimed.stage, ended)
+        log.info("handed_back", **run.about)
 
     def _ended(self, run: Running, ended: Ended, outcome: str, error_class: str = "") -> None:
         stage = run.claimed.stage
         label = telemetry.bounded_class(error_class) if error_class else ""
         telemetry.STAGE_OUTCOMES.labels(stage, outcome, label).inc()
-        telemetry.STAGE_SECONDS.labels(stage, outcome).observe(ended.usage.wall_seconds)
-        _tell_use(stage, ended.usage)
-        telemetry.counted(stage, ended.counters)
+        seen = {"trace_id": run.span.trace_id or ""} if run.span.sampled else None
+        telemetry.STAGE_SECONDS.labels(stage, outcome).observe(ended.usage.wall_seconds, seen)
+        traces.settled(run, ended, outcome, error_class)
+        _tell_use(stage, ended)
         if outcome == "lost":
             telemetry.QUEUE_LEASES_LOST.labels(stage).inc()
-            log.warning("came_too_late", stage=stage, subject=run.claimed.subject)
+            log.warning("came_too_late", **run.about)
 
     def notify(self, stages: Collection[str] = ()) -> None:
         """Wake listening workers, after the commit; what is lost here is found by polling."""
@@ -370,7 +401,10 @@ def cost(ended: Ended) -> dict[str, float]:
     }
 
 
-def _tell_use(stage: str, usage: Usage) -> None:
+def _tell_use(stage: str, ended: Ended) -> None:
+    """Whatever becomes of the run, this was used."""
+    usage = ended.usage
+    telemetry.counted(stage, ended.counters)
     telemetry.STAGE_CPU_SECONDS.labels(stage).inc(usage.cpu_seconds)
     if usage.models.gpu_seconds:
         telemetry.STAGE_GPU_SECONDS.labels(stage).inc(usage.models.gpu_seconds)

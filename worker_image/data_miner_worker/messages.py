@@ -27,6 +27,10 @@ class Run:
     assignment: Assignment
     scratch: Path
     """A folder for this task alone; the task process makes and removes it."""
+    trace_id: str | None = None
+    """For the log; None where nothing is traced."""
+    traced: bool = False
+    """Whether the worker wants to know when the parts of the run began and ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,17 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """A part of a run, for its trace; times are of the clock of `time.time_ns`."""
+
+    name: str
+    start_ns: int
+    end_ns: int
+    attributes: Mapping[str, str | int | float]
+    error_class: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The last word about one task."""
 
@@ -91,3 +106,5 @@ class Ended:
     counters: Mapping[str, float] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     """SHA-256 of inputs that the store has lost: they must be made again first."""
+    steps: tuple[Step, ...] = ()
+    """The run itself, then its parts in the order of their beginning; empty unless traced."""

@@ -12,7 +12,9 @@ from data_miner import telemetry
 from data_miner.queue import Claimed
 from data_miner.settings import Settings
 from data_miner.stage import Assignment, Later
+from data_miner.tracing import Span
 from data_miner_worker import running
+from data_miner_worker.about import about
 from data_miner_worker.messages import Ended, Failure, Hello, Run, Stopped, Usage
 from data_miner_worker.running import Order, Running
 from data_miner_worker.task_process import TaskProcess
@@ -50,15 +52,25 @@ class Pool:
         """What to wait on for messages of running tasks."""
         return list(self._busy)
 
-    def start(self, claimed: Claimed, assignment: Assignment, folder: Path) -> None:
+    def start(
+        self, claimed: Claimed, assignment: Assignment, folder: Path, span: Span | None = None
+    ) -> None:
         """Run a task, best in a process that has the models of its stage in memory already."""
         process = self._take(claimed.stage)
         now = time.monotonic()
         limit = running.stall_seconds(claimed.stage, self.settings.stall_factor)
+        span = span or Span(assignment.traceparent)
         self._busy[process] = Running(
-            claimed, folder, limit, started=now, last_sign=now, oom_kills=oom_kills()
+            claimed,
+            folder,
+            limit,
+            started=now,
+            last_sign=now,
+            oom_kills=oom_kills(),
+            span=span,
+            about=about(assignment, span.trace_id),
         )
-        process.give(Run(assignment, folder))
+        process.give(Run(assignment, folder, span.trace_id, span.sampled))
 
     def poll(self) -> list[tuple[Running, Ended]]:
         """Read what the processes said, end what must end; the runs that are over."""
@@ -170,12 +182,13 @@ class Pool:
 
 
 def _environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a task process may know: it reads what strangers made, and needs no database."""
+    """What a task process may know: it reads what strangers made, and needs neither a database nor
+    a receiver of traces."""
     urls = {"DATA_MINER_DATABASE_URL", "DATA_MINER_DATABASE_LISTEN_URL"}
     return {
         name: value
         for name, value in environment.items()
-        if name not in urls and not name.startswith("PG")
+        if name not in urls and not name.startswith(("PG", "OTEL_"))
     }
 
 

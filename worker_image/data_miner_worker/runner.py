@@ -20,7 +20,8 @@ from data_miner.catalog.workers import Told
 from data_miner.queue import Claimed
 from data_miner.settings import Settings
 from data_miner.stage import Assignment, Later
-from data_miner_worker import signals
+from data_miner_worker import signals, traces
+from data_miner_worker.about import about, about_claimed
 from data_miner_worker.database import Backoff, DatabaseAwayError
 from data_miner_worker.ledger import Ledger
 from data_miner_worker.listener import Listener
@@ -156,7 +157,7 @@ class Worker:
         lost = [run for run in moving if run.claimed.id not in ours]
         for run in lost:
             telemetry.QUEUE_LEASES_LOST.labels(run.claimed.stage).inc()
-            log.warning("lease_lost", stage=run.claimed.stage, subject=run.claimed.subject)
+            log.warning("lease_lost", **run.about)
         self.pool.stop(lost, Order.FORGET, STOP_SECONDS)
         self._beat_at = now + self.settings.heartbeat_seconds
 
@@ -204,8 +205,9 @@ class Worker:
             self._claim_at = 0.0
             return
         self._alone = True
-        log.info("running_alone", stage=suspect.stage, subject=suspect.subject)
         self._start([suspect])
+        for run in self.pool.runs:
+            log.info("running_alone", **run.about)
 
     def _nothing_there(self, now: float) -> None:
         """Sleep until something is due, unless a suspect waits or there is nothing left at all."""
@@ -236,10 +238,11 @@ class Worker:
             self._over.append((_unstarted(task, folder), Ended(assignment)))
             return
         try:
-            self.pool.start(task, assignment, folder)
+            span = traces.begin(task, assignment, self.ledger.worker_id, self.ledger.claim_ns)
+            self.pool.start(task, assignment, folder, span)
         except OSError as error:  # no more processes or memory: the task is not to blame
             reason = f"no_process: a task process cannot be started: {error.strerror}"
-            log.error("no_process", error=error.strerror)
+            log.error("no_process", **about(assignment, None), error=error.strerror)
             put_off = Later(self.settings.backoff_seconds, reason)
             self._over.append((_unstarted(task, folder), Ended(put_off)))
 
@@ -282,4 +285,5 @@ class Worker:
 
 def _unstarted(task: Claimed, folder: Path) -> Running:
     now = time.monotonic()
-    return Running(task, folder, stall_seconds=0.0, started=now, last_sign=now)
+    said = about_claimed(task)
+    return Running(task, folder, stall_seconds=0.0, started=now, last_sign=now, about=said)

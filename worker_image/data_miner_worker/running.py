@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from data_miner.pipeline import BY_NAME
 from data_miner.queue import Claimed
 from data_miner.stage import Json
+from data_miner.tracing import Span
 from data_miner_worker.messages import Begun, Checkpoint, Failure, Tick
 
 START_SECONDS = 60.0
@@ -44,6 +47,12 @@ class Running:
     peak_rss_mb: float = 0.0
     order: Order | None = None
     kill_at: float | None = None
+    span: Span = field(default_factory=Span)
+    """Of this try, until it is recorded."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """What lines of the log about it carry."""
+    told: bool = False
+    """The run is in the trace; its recording may be tried several times."""
 
     @property
     def token(self) -> tuple[int, int]:
