@@ -78,6 +78,7 @@ class PulseLoop:
                 pulse = await self.catalogue.pulse()
             except AwayError as error:
                 failures += 1
+                metrics.DATABASE_AWAY.inc()
                 if not self._away:
                     _log.warning("PostgreSQL cannot be asked", problem=str(error))
                 self._away = True

@@ -114,16 +114,12 @@ def test_a_script_of_the_chart_runs_on_the_oldest_python(name: str) -> None:
 
 
 def expressions() -> list[str]:
-    """Every expression of the alerts and dashboards."""
-    alerts = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
+    """Every expression of the dashboards; those of rules are in `tests/monitoring`."""
     boards = [json.loads(path.read_text()) for path in (CHART / "files" / "dashboards").iterdir()]
-    return [
-        *(rule["expr"] for group in alerts["groups"] for rule in group["rules"]),
-        *(t["expr"] for board in boards for panel in board["panels"] for t in panel["targets"]),
-    ]
+    return [t["expr"] for board in boards for panel in board["panels"] for t in panel["targets"]]
 
 
-def test_alerts_and_dashboards_name_only_metrics_that_exist() -> None:
+def test_dashboards_name_only_metrics_that_exist() -> None:
     known = {
         f"{metric.name}{suffix}"
         for registry in (WORKER_REGISTRY, metrics.REGISTRY)
@@ -146,7 +142,7 @@ def labels_of(metric: str) -> set[str]:
     return {*known, "namespace", "pod", "job", "instance"}
 
 
-def test_dashboards_and_alerts_group_by_labels_that_their_metrics_have() -> None:
+def test_dashboards_group_by_labels_that_their_metrics_have() -> None:
     """Of another label all is one line, and a legend is empty."""
     grouped = [
         (set(re.findall(r"dataminer_\w+", each)), set(re.findall(r"\w+", labels)))
@@ -168,28 +164,46 @@ def test_the_legend_of_a_panel_has_the_labels_that_it_is_grouped_by() -> None:
                 assert set(shown) == set(re.findall(r"\w+", labels)), panel["title"]
 
 
-def test_alerts_have_a_runbook_where_its_place_is_said() -> None:
-    rule = one(render("cnpg"), "PrometheusRule", "data-miner")
-    for group in rule["spec"]["groups"]:
-        for alert in group["rules"]:
-            url = f"https://example.com/runbooks/{alert['alert']}"
-            assert alert["annotations"]["runbook_url"] == url
-            assert alert["for"]
+def alerts(values: str) -> list[dict[str, Any]]:
+    """Every alert that the chart defines."""
+    return [
+        rule
+        for each in render(values)
+        if each["kind"] == "PrometheusRule"
+        for group in each["spec"]["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    ]
 
 
-def test_monitoring_is_left_out_where_the_cluster_does_not_know_it() -> None:
-    values = {
-        "monitoring": {
-            "podMonitor": {"enabled": True},
-            "serviceMonitor": {"enabled": True},
-            "prometheusRule": {"enabled": True},
-        }
-    }
-    kinds = {each["kind"] for each in render(values, apis=())}
+@pytest.mark.parametrize(
+    ("values", "prefix"),
+    [("default", "docs/runbooks"), ("cnpg", "https://example.com/runbooks")],
+)
+def test_every_alert_has_a_runbook_below_the_address_that_is_said(values: str, prefix: str) -> None:
+    found = alerts(values)
+    assert len(found) > 20
+    for alert in found:
+        assert alert["annotations"]["runbook_url"] == f"{prefix}/{alert['alert']}.md"
+
+
+def test_the_rules_of_the_chart_are_its_files_and_nothing_is_rendered_in_them() -> None:
+    """What a template of Prometheus has in braces is none of Helm's."""
+    for path in sorted((CHART / "files" / "rules").iterdir()):
+        rule = one(render(), "PrometheusRule", f"data-miner-{path.stem}")
+        assert rule["spec"] == yaml.safe_load(path.read_text())
+
+
+def test_labels_of_projects_and_pools_are_not_overwritten_by_those_of_the_scrape() -> None:
+    """Else the namespace of each project would be that of the operator."""
+    [endpoint] = one(render(), "ServiceMonitor", "data-miner-operator")["spec"]["endpoints"]
+    assert endpoint["honorLabels"] is True
+
+
+def test_monitoring_is_there_by_itself_where_the_cluster_knows_it() -> None:
+    kinds = {each["kind"] for each in render(apis=())}
     assert not kinds & {"PodMonitor", "ServiceMonitor", "PrometheusRule"}
-    assert {"PodMonitor", "ServiceMonitor", "PrometheusRule"} <= {
-        each["kind"] for each in render(values)
-    }
+    assert {"PodMonitor", "ServiceMonitor", "PrometheusRule"} <= {each["kind"] for each in render()}
 
 
 EXAMPLES = sorted((ROOT / "examples" / "cluster-values").glob("*.yaml"))
