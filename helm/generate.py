@@ -1,7 +1,8 @@
-"""Write what the chart has from elsewhere: its schema, the table of its values, the CRD.
+"""Write what the chart has from elsewhere: schema, table of values, CRD, dashboards.
 
 Run from the repository's root: ``python helm/generate.py``. What a value means stands once, in the
-comment above it in values.yaml; its type and bounds in schema.py; the CRD in crds/.
+comment above it in values.yaml; its type and bounds in schema.py; the CRD in crds/; the dashboards
+in monitoring/.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ CHART: Final = HELM / "data-miner"
 CRD: Final = "data-miner.io_miningprojects.yaml"
 sys.path.insert(0, str(HELM))
 
-from schema import DEFS, VALUES, Schema  # noqa: E402  # beside this file, in no package
+# Beside this file, in no package.
+from monitoring import dashboards  # noqa: E402
+from schema import DEFS, VALUES, Schema  # noqa: E402
 
 _LINE: Final = re.compile(r"^(?P<indent> *)(?P<key>[A-Za-z][A-Za-z0-9]*):(?P<rest>.*)$")
 _COMMENT: Final = re.compile(r"^ *# ?(?P<text>.*)$")
@@ -42,13 +45,17 @@ or is out of its bounds, is refused with its path. A pool in `workers.pools` has
 def main() -> None:
     """Write all of it; with --check only say whether something would change."""
     if sys.argv[1:] == ["--check"]:
-        old = [path for path, content in rendered().items() if path.read_bytes() != content]
+        old = [path for path, content in rendered().items() if not _is(path, content)]
         if old:
             sys.exit(f"run python helm/generate.py: {', '.join(map(str, old))}")
         return
     for path, content in rendered().items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+
+
+def _is(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content
 
 
 def rendered() -> dict[Path, bytes]:
@@ -59,6 +66,10 @@ def rendered() -> dict[Path, bytes]:
         CHART / "values.schema.json": _json(described(meanings)),
         ROOT / "docs" / "values.md": _table(yaml.safe_load(values), meanings).encode(),
         CHART / "files" / "crds" / CRD: (ROOT / "crds" / CRD).read_bytes(),
+        **{
+            CHART / "files" / "dashboards" / name: text.encode()
+            for name, text in dashboards().items()
+        },
     }
 
 
