@@ -183,4 +183,5 @@ _HARM: Mapping[str, Callable[[Context, str], object]] = {
     "memoryerror": lambda _context, _value: bytearray(1 << 60),
     "grandchild": _start_grandchild,
     "unique": _unique,
+    "count": lambda context, amount: context.count("requests", int(amount)),
 }

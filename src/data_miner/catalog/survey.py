@@ -34,7 +34,8 @@ class Survey:
     A file that is cut off or damaged counts with what could not be read of it, as ``Partial``.
     """
     costs: Mapping[str, float]
-    """Sums over the results that the project uses, by counter: bytes_downloaded, cpu_seconds …
+    """Sums over the results that the project uses, with the tries that each needed, and over the
+    tries of what has none yet, by counter: bytes_downloaded, cpu_seconds …
 
     Of a counter whose name begins with ``max_`` it is the greatest value instead. Work that is
     shared with other projects counts in full for each of them.
@@ -158,7 +159,7 @@ _SURVEY = query("""
     ),
     seen AS MATERIALIZED (
         SELECT m.stage, m.subject, own.ends_member,
-               r.outcome, r.frames, r.reason, r.cost, t.state, t.error_class, t.error,
+               r.outcome, r.frames, r.reason, r.cost, t.spent, t.state, t.error_class, t.error,
                r.outcome IS NOT NULL AND (r.project_id IS DISTINCT FROM :project_id
                    OR r.finished_at < (SELECT at FROM asked)) AS was_there,
                CASE WHEN m.stage = 'filter' THEN r.facts -> 'scores' END AS scores,
@@ -230,7 +231,9 @@ _SURVEY = query("""
     UNION ALL SELECT 'cost', to_jsonb(x) FROM (
         SELECT stage, c.key, CASE WHEN c.key LIKE 'max\\_%' THEN max(c.value::text::float8)
                                   ELSE sum(c.value::text::float8) END AS amount
-        FROM seen CROSS JOIN LATERAL jsonb_each(cost) AS c(key, value)
+        FROM seen CROSS JOIN LATERAL (
+            SELECT * FROM jsonb_each(cost) UNION ALL SELECT * FROM jsonb_each(spent)
+        ) AS c(key, value)
         WHERE jsonb_typeof(c.value) = 'number'
         GROUP BY stage, c.key) x
     UNION ALL SELECT 'saved', to_jsonb(x) FROM (

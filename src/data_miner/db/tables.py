@@ -322,6 +322,7 @@ tasks = Table(
         ),
         comment="W3C trace context of the span that planned the task; kept by all its tries",
     ),
+    Column("spent", JSONB, comment="cost of the tries so far, by counter as in results.cost"),
     CheckConstraint("state IN ('ready','waiting','running','failed')", name="state"),
     CheckConstraint(
         "(state = 'running') = (claimed_by IS NOT NULL AND claimed_at IS NOT NULL"

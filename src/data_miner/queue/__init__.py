@@ -22,6 +22,7 @@ from data_miner.queue.plan import plan_after, plan_project
 from data_miner.queue.promote import promote
 from data_miner.queue.rescue import Lost, rescue
 from data_miner.queue.retry import retry
+from data_miner.queue.spend import spend, spent
 from data_miner.queue.sweep import Swept, sweep
 from data_miner.queue.task import Claimed
 from data_miner.queue.tidy import Tidied, tidy
@@ -56,6 +57,8 @@ __all__ = [
     "rescue",
     "retry",
     "seconds_to_next_run",
+    "spend",
+    "spent",
     "sweep",
     "tidy",
     "trace",

@@ -119,3 +119,19 @@ def test_a_store_that_does_not_answer_is_waited_for(here: Site) -> None:
 
     assert task["attempt"] == 0
     assert task["error"].endswith("; the task runs again")
+
+
+def test_tries_that_gave_no_result_are_part_of_what_it_cost(here: Site) -> None:
+    """What failed twice has cost three tries; a dead letter has cost what its tries did."""
+    here.apply("soon?count=2&fail=2", "never?count=5&permanent=not_a_video", "once?count=2")
+
+    here.worker("--until-idle").wait()
+
+    soon, once, never = here.result("soon"), here.result("once"), here.task("never")
+    assert soon is not None
+    assert once is not None
+    assert never is not None
+    assert soon["cost"]["requests"] == 6
+    assert once["cost"]["requests"] == 2
+    assert never["spent"]["requests"] == 5
+    assert soon["cost"]["cpu_seconds"] > 0

@@ -1,4 +1,4 @@
-"""Which trace a task belongs to."""
+"""Which trace a task belongs to, and what its tries have cost."""
 
 from __future__ import annotations
 
