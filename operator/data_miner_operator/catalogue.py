@@ -24,11 +24,12 @@ from data_miner.catalog.pulse import Pulse
 from data_miner.compiler import CompiledStage
 from data_miner.db.engine import engine_for, place, snapshot, unreachable
 from data_miner.db.revision import check_revision
-from data_miner.errors import DatabaseError
+from data_miner.errors import DatabaseError, SchemaError
 from data_miner.outside import shown
 from data_miner.queue import Lost, lose
 from data_miner.settings import Settings
 from data_miner.spec.project import MiningProject
+from data_miner_operator import metrics
 from data_miner_operator.listening import listen
 
 THREADS: Final = 8
@@ -216,6 +217,7 @@ class Catalogue:
         with self._away_is_named():
             if time.monotonic() > self._right_until:
                 check_revision(self.engine)
+                metrics.SCHEMA_MATCHES.set(1)
                 self._right_until = time.monotonic() + REVISION_SECONDS
             return call()
 
@@ -223,6 +225,9 @@ class Catalogue:
     def _away_is_named(self) -> Iterator[None]:
         try:
             yield
+        except SchemaError as error:
+            metrics.SCHEMA_MATCHES.set(0)
+            raise self._away(str(error)) from error
         except DatabaseError as error:
             raise self._away(str(error)) from error
         except PoolTimeoutError as error:
@@ -239,8 +244,11 @@ class Catalogue:
         if isinstance(error, ProgrammingError):
             try:
                 check_revision(self.engine)
-            except DatabaseError as wrong:
+            except SchemaError as wrong:
+                metrics.SCHEMA_MATCHES.set(0)
                 return str(wrong)
+            except DatabaseError as away:
+                return str(away)
             raise error
         code = getattr(error.orig, "pgcode", None)
         if code is None:

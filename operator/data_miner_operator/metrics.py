@@ -142,6 +142,10 @@ SCALE_STOPPED_BUSY = _gauge(
     "dataminer_scale_stopped_busy",
     "Workers stopped with work in hand, for their time to finish was over; since the start.",
 )
+SCHEMA_MATCHES = _gauge(
+    "dataminer_schema_revision_matches",
+    "1 when the database had a schema that this operator can work on, when it was last asked.",
+)
 DATABASE_AWAY = _counter("dataminer_database_away", "Times that PostgreSQL could not be asked.")
 
 _STATES: Final = ("ready", "running", "waiting", "throttled", "failed")

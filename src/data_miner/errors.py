@@ -39,6 +39,10 @@ class DatabaseError(DataMinerError):
     exit_code = 4
 
 
+class SchemaError(DatabaseError):
+    """PostgreSQL answers, and its schema is not one that this program can work on."""
+
+
 class StorageError(DataMinerError):
     """A file cannot be read or written: missing, denied, or the disk is full."""
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
 from data_miner.db.engine import place, unreachable
-from data_miner.errors import DatabaseError
+from data_miner.errors import SchemaError
 
 REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 """All revisions that this program knows, oldest first; it works with the last, and with later ones
@@ -60,19 +60,19 @@ def needs_upgrade(engine: Engine) -> bool:
 
 
 def check_revision(engine: Engine) -> None:
-    """Raise DatabaseError, naming what mends it, unless this program can work on the schema."""
+    """Raise SchemaError, naming what mends it, unless this program can work on the schema."""
     schema, wanted = _found(engine), REVISIONS[-1]
     if schema.usable:
         return
     where = f"the database {place(engine.url)}"
     if schema.revision is None:
-        raise DatabaseError(f"{where} has no schema yet: run `data-miner db upgrade`")
+        raise SchemaError(f"{where} has no schema yet: run `data-miner db upgrade`")
     if not schema.known:
-        raise DatabaseError(
+        raise SchemaError(
             f"{where} has schema {schema.revision}, newer than this program's {wanted}:"
             " install the data-miner that made it"
         )
-    raise DatabaseError(
+    raise SchemaError(
         f"{where} has schema {schema.revision}, this program needs {wanted}:"
         " run `data-miner db upgrade`"
     )

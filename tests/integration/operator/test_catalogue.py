@@ -23,7 +23,7 @@ from data_miner.db.revision import REVISIONS
 from data_miner.postgres import Server
 from data_miner.settings import Settings
 from data_miner.spec.project import MiningProject
-from data_miner_operator import listening
+from data_miner_operator import listening, metrics
 from data_miner_operator.catalogue import AwayError, Catalogue, open_catalogue
 from support.catalog import FIRST_WAVE, World, project, world
 from support.database import enterable_folder
@@ -172,19 +172,26 @@ def test_a_wrong_schema_is_away_until_somebody_mends_it(world: World) -> None:
     async def wait(catalogue: Catalogue) -> None:
         with pytest.raises(AwayError, match="run `data-miner db upgrade`"):
             await catalogue.pulse()
+        assert _matches() == 0
         await asyncio.to_thread(upgrade, url)
         await catalogue.take_office("pod-a")
+        assert _matches() == 1
         await _apply(catalogue)
         # A schema that goes away under a program that has just found it right.
         await asyncio.to_thread(_rename, world, "projects", "elsewhere")
         await asyncio.to_thread(_claim_revision, world, "0004")
         with pytest.raises(AwayError, match="run `data-miner db upgrade`"):
             await catalogue.rows()
+        assert _matches() == 0
         await asyncio.to_thread(_rename, world, "elsewhere", "projects")
         await asyncio.to_thread(_claim_revision, world, REVISIONS[-1])
         assert len(await catalogue.rows()) == 1
 
     _play(url, wait)
+
+
+def _matches() -> float | None:
+    return metrics.REGISTRY.get_sample_value("dataminer_schema_revision_matches")
 
 
 def _rename(world: World, old: str, new: str) -> None:
