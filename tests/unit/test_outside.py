@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from data_miner.outside import printable, redact, shown
@@ -24,6 +26,18 @@ from data_miner.outside import printable, redact, shown
         ("https://h/v#id_token=eyJ", "eyJ"),
         ("Set-Cookie: SID=abc; Path=/", "abc"),
         ("Authorization: Basic dXNlcjpwYXNz", "dXNlcjpwYXNz"),
+        ("Authorization: Token c0ffee", "c0ffee"),
+        ("x-api-key: c0ffee", "c0ffee"),
+        ("{'Authorization': 'Token c0ffee'}", "c0ffee"),
+        ('{"password": "a \\" b"}', "b"),
+        ("{'Cookie': 'SID=1; x=c0ffee'}", "c0ffee"),
+        ("host=db password='two words' user=me", "two words"),
+        ("PGPASSWORD=hunter2 psql", "hunter2"),
+        ('url="https://h/v?token=c0ffee"', "c0ffee"),
+        ("a=b;token=c0ffee", "c0ffee"),
+        ("password='hunter2 and then it was cut", "hunter2"),
+        ("download with hf_abcdefghijklmnopqrst", "hf_abc"),
+        ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----", "MIIE"),
     ],
 )
 def test_no_secret_stays_in_a_text(text: str, secret: str) -> None:
@@ -41,11 +55,26 @@ def test_no_secret_stays_in_a_text(text: str, secret: str) -> None:
         "postgresql://miner@db:5432/mine",
         "spec.filter.threshold: must be at most 1",
         "mail@example.com",
+        "credential 'lab': there is no folder of it",
+        "token: expected a string",
     ],
 )
 def test_what_is_no_secret_stays_as_it_is(text: str) -> None:
     """Addresses of videos, paths and plain words are still there to be read."""
     assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["x", "token", "a=", "a='", "'a':'", "x-", "://a:", "https://", "?a=", "&", "hdn", "cookie:"],
+)
+def test_a_text_that_is_made_to_take_long_does_not(piece: str) -> None:
+    """Whoever is downloaded from may send a megabyte of one word."""
+    text = piece * (100_000 // len(piece))
+    began = time.process_time()
+    redact(text)
+
+    assert time.process_time() - began < 2
 
 
 def test_nothing_that_a_terminal_obeys_is_left() -> None:
