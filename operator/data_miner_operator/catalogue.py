@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from data_miner import tracing
 from data_miner.catalog import leadership, owned, progress, pulse, workers
 from data_miner.catalog.apply import Applied
 from data_miner.catalog.leadership import FencedError
@@ -26,7 +27,7 @@ from data_miner.db.engine import engine_for, place, snapshot, unreachable
 from data_miner.db.revision import check_revision
 from data_miner.errors import DatabaseError, SchemaError
 from data_miner.outside import shown
-from data_miner.queue import Lost, lose
+from data_miner.queue import Lost, lose, trace
 from data_miner.settings import Settings
 from data_miner.spec.project import MiningProject
 from data_miner_operator import metrics
@@ -122,9 +123,12 @@ class Catalogue:
     async def apply(
         self, project: MiningProject, compiled: Sequence[CompiledStage], *, uid: str, digest: str
     ) -> Applied:
-        """Bring the rows in line with an object."""
-        return await self._write(
-            lambda conn: owned.apply_owned(
+        """Bring the rows in line with an object. What is planned for it is one trace."""
+        named = f"{project.metadata.namespace}/{project.metadata.name}"
+
+        def write(conn: Connection) -> Applied:
+            trace(conn, span.traceparent)
+            return owned.apply_owned(
                 conn,
                 project,
                 compiled,
@@ -133,7 +137,9 @@ class Catalogue:
                 digest=digest,
                 first_wave=self.first_wave,
             )
-        )
+
+        with tracing.start("apply", {"dataminer.project": named}) as span:
+            return await self._write(write)
 
     async def suspend(self, project_id: int) -> bool:
         """Stop a project whose spec cannot be applied otherwise."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from data_miner import telemetry
+from data_miner import telemetry, tracing
 from data_miner.db.engine import place as database_place
 from data_miner.errors import SpecError
 from data_miner.settings import Settings
@@ -59,7 +60,9 @@ def operator(
     own.check()
     configuration = load_configuration()
     place_of(own)
+    tracing.configure("data-miner-operator", socket.gethostname())
     code = asyncio.run(run(settings, own, configuration, metrics_port))
+    tracing.close()
     sys.stdout.flush()
     sys.stderr.flush()
     # Everything is put away; a thread that hangs in a request must not hold up the end.

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from sqlalchemy import Engine
 
+from data_miner import queue, tracing
 from data_miner.catalog import pointers
 from data_miner.catalog.apply import Applied, apply_project
 from data_miner.catalog.progress import Progress, progress
@@ -45,7 +46,14 @@ def apply(engine: Engine, settings: Settings, project: MiningProject, folder: Pa
     resolved = resolve_paths(project, folder)
     check_project_reach(resolved, settings.allowed_prefixes)
     compiled = compile_project(resolved.spec, model_lookup(settings.model_stores))
-    with reachable(engine), engine.begin() as conn:
+    tracing.configure("data-miner")
+    named = f"{project.metadata.namespace}/{project.metadata.name}"
+    with (
+        tracing.start("apply", {"dataminer.project": named}) as span,
+        reachable(engine),
+        engine.begin() as conn,
+    ):
+        queue.trace(conn, span.traceparent)
         return apply_project(conn, resolved, compiled, first_wave=settings.first_wave)
 
 
