@@ -22,8 +22,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from data_miner import telemetry
 from data_miner.pipeline import NAMES
-from data_miner_operator.project_metrics import ProjectMetrics
-from data_miner_operator.project_series import SPENT
+from data_miner.project_metrics import ProjectMetrics
+from data_miner.project_series import SPENT
 from support.reconciling import a_progress
 
 ROUNDS = 20

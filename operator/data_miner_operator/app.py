@@ -19,6 +19,7 @@ from kubernetes import client
 from data_miner import telemetry
 from data_miner.catalog.leadership import FencedError
 from data_miner.errors import SpecError, StorageError
+from data_miner.project_metrics import PROJECT_METRICS
 from data_miner.settings import Settings
 from data_miner_operator import labels, metrics
 from data_miner_operator.api import DEPLOYMENTS, JOBS, NAMESPACES, PODS, PROJECTS, Api, ApiError
@@ -36,7 +37,6 @@ from data_miner_operator.keyed_queue import KeyedQueue
 from data_miner_operator.lease import Lease, SupersededError
 from data_miner_operator.model_facts import Models
 from data_miner_operator.observe import Observer
-from data_miner_operator.project_metrics import PROJECT_METRICS
 from data_miner_operator.pulse_loop import PulseLoop
 from data_miner_operator.resync import Resync
 from data_miner_operator.routing import Router

@@ -15,6 +15,7 @@ from typing import Any, Final, assert_never
 
 from data_miner import telemetry
 from data_miner.catalog.leadership import FencedError
+from data_miner.project_metrics import PROJECT_METRICS
 from data_miner_operator import metrics
 from data_miner_operator.api import (
     JOBS,
@@ -32,7 +33,6 @@ from data_miner_operator.facts import Key, Seen
 from data_miner_operator.jobs import render_job
 from data_miner_operator.keyed_queue import KeyedQueue
 from data_miner_operator.observe import Observer
-from data_miner_operator.project_metrics import PROJECT_METRICS
 from data_miner_operator.reconcile import (
     Action,
     Apply,

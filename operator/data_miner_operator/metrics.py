@@ -14,9 +14,9 @@ from typing import Any, Final
 from prometheus_client import Counter, Gauge, Histogram
 
 from data_miner.catalog.pulse import Pulse
+from data_miner.project_metrics import PROJECT_METRICS
 from data_miner.telemetry import new_registry
 from data_miner_operator.facts import Key
-from data_miner_operator.project_metrics import PROJECT_METRICS
 from data_miner_operator.scaling.report import ScalingReport
 
 REGISTRY: Final = new_registry()

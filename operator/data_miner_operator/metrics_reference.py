@@ -11,8 +11,8 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram
 
 from data_miner import telemetry
+from data_miner.project_series import FAMILIES
 from data_miner_operator import metrics
-from data_miner_operator.project_series import FAMILIES
 
 _OUTPUT: Final = Path("docs/reference/metrics.md")
 _HEAD: Final = """\

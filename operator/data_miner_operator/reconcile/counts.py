@@ -1,66 +1,19 @@
-"""The numbers of a status: images, videos, stages and the funnel."""
+"""The numbers of a status, small enough for one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
+from data_miner.catalog import numbers as catalog
 from data_miner.catalog.progress import Progress
-from data_miner_operator.reconcile.estimate import images_kept, videos_ended
 from data_miner_operator.reconcile.wording import line
 
 URI_BYTES = 512
 
 
 def numbers(progress: Progress, target_images: int | None) -> dict[str, Any]:
-    """`images`, `videos`, `stages`, `funnel` and `dataset`; what there is none of is left out."""
-    kept = images_kept(progress)
-    images = {"kept": kept, "target": target_images, "exported": progress.funnel.exported or None}
-    videos = {
-        "found": progress.funnel.found,
-        "selected": progress.funnel.selected,
-        "ended": videos_ended(progress),
-    }
-    fields = {
-        "images": {name: value for name, value in images.items() if value is not None},
-        "videos": _some(videos),
-        "stages": _stages(progress),
-        "funnel": _some(asdict(progress.funnel)),
-        "dataset": _dataset(progress),
-    }
-    return {name: value for name, value in fields.items() if value}
-
-
-def _stages(progress: Progress) -> list[dict[str, Any]]:
-    return [
-        {"name": stage.stage}
-        | _some(
-            {
-                "done": stage.done,
-                "running": stage.running,
-                "ready": stage.ready,
-                "waiting": stage.waiting,
-                "failed": stage.failed,
-                "skipped": stage.skipped,
-            }
-        )
-        for stage in progress.stages
-    ]
-
-
-def _dataset(progress: Progress) -> dict[str, Any] | None:
-    dataset = progress.dataset
-    if dataset is None:
-        return None
-    return {
-        "version": dataset.version,
-        "images": dataset.images,
-        "digest": dataset.digest,
-        "uri": line(dataset.uri, URI_BYTES),
-    }
-
-
-def _some(values: Mapping[str, int]) -> dict[str, int]:
-    """Those that are not zero."""
-    return {name: value for name, value in values.items() if value}
+    """As the catalogue counts; an address that is longer than a status may hold is cut off."""
+    found = catalog.numbers(progress, target_images)
+    if "dataset" in found:
+        found["dataset"]["uri"] = line(found["dataset"]["uri"], URI_BYTES)
+    return found

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from data_miner.catalog.estimate import arrival, percent, seconds_left
 from data_miner.catalog.phase import PhaseName
 from data_miner.catalog.progress import Progress
 from data_miner_operator.facts import Seen
 from data_miner_operator.reconcile import counts, lifecycle
 from data_miner_operator.reconcile.asked import Asked, asked
 from data_miner_operator.reconcile.conditions import ALWAYS, Check, check_of, merge
-from data_miner_operator.reconcile.estimate import arrival, percent, seconds_left
 from data_miner_operator.reconcile.fit import fit
 from data_miner_operator.reconcile.gates import MAKING, Gates, gates
 from data_miner_operator.reconcile.lifecycle import Standing

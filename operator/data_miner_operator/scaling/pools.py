@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from data_miner.outside import shown
@@ -13,6 +13,9 @@ from data_miner_operator.scaling.annotations import OPERATOR, POOL_LABEL, PoolSp
 
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 MESSAGE_LENGTH: Final = 200
+
+STAYS: Final = timedelta(seconds=60)
+"""A container that runs for so long has come up."""
 
 Object = Mapping[str, Any]
 PoolKey = tuple[str, str]
@@ -105,7 +108,7 @@ def _pool(label: str, deployment: Object, pods: Sequence[Object], now: datetime)
     spec = parse(label, meta.get("annotations") or {})
     wanted = (deployment.get("spec") or {}).get("replicas", 1)
     waiting = [m for pod in pods if (m := _unschedulable(pod, spec, now)) is not None]
-    crashing = [m for pod in pods if (m := _crashing(pod)) is not None]
+    crashing = [m for pod in pods if (m := _crashing(pod, now)) is not None]
     refused = _refused(deployment)
     missing = max(0, wanted - len(pods)) if refused else 0
     fact = PoolFact(
@@ -123,7 +126,7 @@ def _pool(label: str, deployment: Object, pods: Sequence[Object], now: datetime)
         ],
         waiting=max(0, wanted - sum(bool((pod.get("spec") or {}).get("nodeName")) for pod in pods)),
     )
-    facts = tuple(sorted((_pod(pod) for pod in pods), key=lambda pod: pod.name))
+    facts = tuple(sorted((_pod(pod, now) for pod in pods), key=lambda pod: pod.name))
     return Pool(
         spec=spec,
         fact=fact,
@@ -135,7 +138,7 @@ def _pool(label: str, deployment: Object, pods: Sequence[Object], now: datetime)
     )
 
 
-def _pod(pod: Object) -> PodFact:
+def _pod(pod: Object, now: datetime) -> PodFact:
     meta = pod["metadata"]
     cost = (meta.get("annotations") or {}).get(DELETION_COST, "0")
     try:
@@ -147,7 +150,7 @@ def _pod(pod: Object) -> PodFact:
         assigned=bool((pod.get("spec") or {}).get("nodeName")),
         running=(pod.get("status") or {}).get("phase") == "Running",
         ready=_condition(pod, "Ready").get("status") == "True",
-        crashing=_crashing(pod) is not None,
+        crashing=_crashing(pod, now) is not None,
         created=meta.get("creationTimestamp") or "",
         template=(meta.get("labels") or {}).get("pod-template-hash", ""),
         deletion_cost=deletion_cost,
@@ -181,7 +184,7 @@ def _unschedulable(pod: Object, spec: PoolSpec, now: datetime) -> str | None:
     return condition.get("message") or "no node takes it"
 
 
-def _crashing(pod: Object) -> str | None:
+def _crashing(pod: Object, now: datetime) -> str | None:
     """Why a container of the pod does not stay up; None when it does, or has not tried enough."""
     for container in (pod.get("status") or {}).get("containerStatuses") or ():
         state = container.get("state") or {}
@@ -189,11 +192,23 @@ def _crashing(pod: Object) -> str | None:
         if waiting.get("reason") in _STARTS_IN_VAIN:
             return f"{waiting['reason']}: {waiting.get('message') or 'no message'}"
         # Between two waits of a crash loop the container runs for a moment, or has just ended.
-        again = container.get("restartCount", 0) > 1 and not container.get("ready")
         last = (container.get("lastState") or {}).get("terminated") or state.get("terminated")
-        if again and last:
+        if last and container.get("restartCount", 0) > 1 and not _stays(container, last, now):
             return f"ended {container['restartCount']} times, last with {last['exitCode']}"
     return None
+
+
+def _stays(container: Object, last: Object, now: datetime) -> bool:
+    """Whether a container that has ended before is there to stay: ready, and either it has been for
+    longer than a moment, or its last run was no matter of moments either."""
+    if not container.get("ready"):
+        return False
+    running = (container.get("state") or {}).get("running") or {}
+    times = running.get("startedAt"), last.get("startedAt"), last.get("finishedAt")
+    if not all(times):
+        return True
+    started, began, ended = (_time(str(time)) for time in times)
+    return now - started >= STAYS or ended - began >= STAYS
 
 
 def _refused(deployment: Object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -159,6 +160,25 @@ def test_a_container_that_does_not_stay_up_is_named(status: Object, message: str
 )  # fmt: skip
 def test_a_container_that_starts_or_has_come_back_is_no_crash(status: Object) -> None:
     assert read_pool(deployment(), container(**status)).fact.crashing == 0
+
+
+def ran(seconds_ago: float, *, last_for_seconds: float) -> Object:
+    """A ready container that has ended twice: since when it runs, and how long it did before."""
+    started = NOW - timedelta(seconds=seconds_ago)
+    ended = started - timedelta(seconds=1)
+    began = ended - timedelta(seconds=last_for_seconds)
+    last = {"exitCode": 1, "startedAt": began.isoformat(), "finishedAt": ended.isoformat()}
+    return container(
+        state={"running": {"startedAt": started.isoformat()}}, restartCount=2, ready=True,
+        lastState={"terminated": last},
+    )  # fmt: skip
+
+
+def test_a_container_that_ends_again_and_again_stays_named_while_it_runs_for_a_moment() -> None:
+    """Or what is told of it would change with every start, and nobody would be called."""
+    assert read_pool(deployment(), ran(5, last_for_seconds=8)).fact.crashing == 1
+    assert read_pool(deployment(), ran(90, last_for_seconds=8)).fact.crashing == 0
+    assert read_pool(deployment(), ran(5, last_for_seconds=3600)).fact.crashing == 0
 
 
 def test_a_message_is_one_line_without_secrets_and_not_long() -> None:

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_miner.catalog.progress import Progress
-from data_miner_operator.reconcile.estimate import (
+from data_miner.catalog.estimate import (
     TOLERANCE,
     arrival,
     images_kept,
@@ -18,6 +17,7 @@ from data_miner_operator.reconcile.estimate import (
     seconds_left,
     videos_ended,
 )
+from data_miner.catalog.progress import Progress
 from support.reconciling import NOW, a_progress, stage
 
 

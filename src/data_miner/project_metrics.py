@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from data_miner.catalog.progress import Progress
-from data_miner_operator.facts import Key
-from data_miner_operator.project_series import FAMILIES, Family, Samples, of_progress, of_status
+from data_miner.project_series import FAMILIES, Family, Samples, of_progress, of_status
+
+Key = tuple[str, str]
+"""Namespace and name of a project."""
 
 _ESCAPES: Final = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 _HEADS: Final = {f: f"# HELP {f.name} {f.help}\n# TYPE {f.name} gauge\n" for f in FAMILIES}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from data_miner_operator.project_metrics import ProjectMetrics
+from data_miner.project_metrics import ProjectMetrics
 from support.reconciling import a_progress
 
 ONE, TWO = ("mining", "one"), ("mining", "two")

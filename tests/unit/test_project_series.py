@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from data_miner import project_series as series
 from data_miner import telemetry
 from data_miner.catalog.counts import SourceYield
 from data_miner.catalog.failures import Failure, Skipped
-from data_miner_operator import project_series as series
 from support.reconciling import a_progress
 
 
