@@ -10,8 +10,8 @@ import signal
 import socket
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from http.server import ThreadingHTTPServer
 from pathlib import Path
+from socketserver import TCPServer
 from typing import Any, Final
 
 from kubernetes import client
@@ -338,7 +338,7 @@ def _ended(task: asyncio.Task[Any]) -> None:
         _log.error("a part of the operator has ended", part=task.get_name(), exc_info=error)
 
 
-def _serve(port: int, health: Health) -> ThreadingHTTPServer:
+def _serve(port: int, health: Health) -> TCPServer:
     try:
         server = telemetry.serve(
             port, health.not_alive, health.routes(), metrics.REGISTRY, PROJECT_METRICS.text

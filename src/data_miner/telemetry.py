@@ -13,6 +13,8 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from socketserver import TCPServer, ThreadingMixIn, UnixStreamServer
 from typing import Any, Final, TextIO
 
 import structlog
@@ -135,14 +137,19 @@ def counted(stage: str, counters: Mapping[str, float]) -> None:
             STAGE_COUNTS.labels(stage, name).inc(amount)
 
 
+class _SocketServer(ThreadingMixIn, UnixStreamServer):
+    daemon_threads = True
+
+
 def serve(
-    port: int,
+    place: int | Path,
     health: Callable[[], str | None] = lambda: None,
     routes: Mapping[str, Callable[[], tuple[bool, str]]] | None = None,
     registry: CollectorRegistry = WORKER_REGISTRY,
     more: Callable[[], str] = str,
-) -> ThreadingHTTPServer:
-    """Serve ``/metrics`` and ``/healthz`` on all addresses from a thread; port 0 picks a free one.
+) -> TCPServer:
+    """Serve ``/metrics`` and ``/healthz`` from a thread: on a port of all addresses, where 0 picks
+    a free one, or at the path of a socket, which replaces what an earlier process left there.
 
     `health` gives None while all is well, else the reason, which is answered with 503. `routes`
     adds paths, each with whether all is well and a line to answer. `registry` holds the metrics,
@@ -178,8 +185,13 @@ def serve(
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Say nothing: a probe every few seconds is no news."""
 
-    server = ThreadingHTTPServer(("", port), Handler)
-    server.daemon_threads = True
+    server: TCPServer
+    if isinstance(place, Path):
+        place.unlink(missing_ok=True)
+        server = _SocketServer(str(place), Handler)
+    else:
+        server = ThreadingHTTPServer(("", place), Handler)
+        server.daemon_threads = True
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
     return server
 

@@ -10,8 +10,8 @@ import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import ThreadingHTTPServer
 from pathlib import Path
+from socketserver import TCPServer
 from typing import Annotated
 
 import typer
@@ -76,6 +76,10 @@ def worker(
         int | None,
         typer.Option(min=0, max=65535, help="Serve /metrics and /healthz there; 0: a free port."),
     ] = None,
+    metrics_socket: Annotated[
+        Path | None,
+        typer.Option(hidden=True, help="Serve them at the path of a socket instead."),
+    ] = None,
     worker_id: Annotated[str, typer.Option(help="Name of this worker; one is made up.")] = "",
     task: Annotated[
         int | None, typer.Option(help="Run this one task in this process, then end.")
@@ -119,7 +123,7 @@ def worker(
                     served=served,
                     pool=pool,
                     slots=slots,
-                    metrics_port=metrics_port,
+                    metrics_at=metrics_socket or metrics_port,
                     until_idle=until_idle,
                 )
         finally:
@@ -156,7 +160,7 @@ def _serve(
     served: tuple[str, ...],
     pool: str,
     slots: int,
-    metrics_port: int | None,
+    metrics_at: int | Path | None,
     until_idle: bool,
 ) -> None:
     with contextlib.ExitStack() as ends:
@@ -164,10 +168,10 @@ def _serve(
         ends.callback(scratch.remove)
         liveness = Liveness()
         telemetry.WORKER_SLOTS.set(slots)
-        if metrics_port is not None:
+        if metrics_at is not None:
             watch_disks(places(scratch.folder, settings.storage))
             watch_gpus()
-            ends.callback(_metrics(metrics_port, liveness).shutdown)
+            ends.callback(_metrics(metrics_at, liveness).shutdown)
         ledger = Ledger(engine, settings, name, served)
         # LISTEN and the housekeepers' locks need a session: no transaction pooler may be there.
         session_url = settings.database_listen_url or url
@@ -198,12 +202,14 @@ def idle_seconds(settings: Settings) -> float:
     return max(2.0, 4 * settings.rescue_seconds)
 
 
-def _metrics(port: int, liveness: Liveness) -> ThreadingHTTPServer:
+def _metrics(at: int | Path, liveness: Liveness) -> TCPServer:
     try:
-        server = telemetry.serve(port, liveness.problem)
+        server = telemetry.serve(at, liveness.problem)
     except OSError as error:
-        raise StorageError(f"--metrics-port {port}: {error.strerror}") from None
-    telemetry.logger().info("metrics", port=server.server_address[1])
+        option = "--metrics-socket" if isinstance(at, Path) else "--metrics-port"
+        raise StorageError(f"{option} {at}: {error.strerror or error}") from None
+    if not isinstance(at, Path):
+        telemetry.logger().info("metrics", port=server.server_address[1])
     return server
 
 

@@ -27,6 +27,7 @@ from data_miner.errors import NotFoundError, StalledError
 from data_miner.local.database import open_database
 from data_miner.local.home import only_runner, prepare
 from data_miner.local.mine import RESTING, apply, follow_rows, look, patiently, watch, worker_set
+from data_miner.local.scrape import scraped
 from data_miner.settings import Settings
 from data_miner.spec import MiningProject, load_project
 
@@ -40,7 +41,10 @@ Slots = Annotated[
     typer.Option(min=1, max=256, help="Tasks at once in each worker; default: the cores, shared."),
 ]
 MetricsPort = Annotated[
-    int | None, typer.Option(help="Serve Prometheus metrics of the first worker on this port.")
+    int | None,
+    typer.Option(
+        min=0, max=65535, help="Serve the project's and all workers' metrics for Prometheus there."
+    ),
 ]
 
 
@@ -129,10 +133,19 @@ def mine(
             _finish(before, Spent(), settings, as_json=as_json, worked=False)
             return
         count = slots or max(1, (os.cpu_count() or 1) // workers)
-        extra = ["--metrics-port", str(metrics_port)] if metrics_port is not None else []
-        team = worker_set(settings, database.url, count=workers, slots=count, first_options=extra)
+        target = project.spec.target.images if project.spec.target else None
+        scrape = stack.enter_context(scraped(metrics_port, target))
+        if scrape is not None:
+            sys.stderr.write(f"metrics: http://localhost:{scrape.port}/metrics\n")
+        team = worker_set(settings, database.url, count=workers, slots=count, scrape=scrape)
         stack.callback(team.stop, grace_seconds=STOP_SECONDS)
-        observe = stack.enter_context(progress_display(project.metadata.name, as_json=as_json))
+        show = stack.enter_context(progress_display(project.metadata.name, as_json=as_json))
+
+        def observe(state: Progress) -> None:
+            if scrape is not None:
+                scrape.observe(state)
+            show(state)
+
         state = watch(
             database,
             applied.project_id,

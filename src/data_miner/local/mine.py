@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from data_miner.db.engine import reachable, snapshot
 from data_miner.errors import DatabaseError
 from data_miner.local.database import Database
 from data_miner.local.resolve import check_project_reach, resolve_paths
+from data_miner.local.scrape import Scrape
 from data_miner.local.workers import WorkerSet
 from data_miner.models import model_lookup
 from data_miner.settings import PREFIX, Settings
@@ -70,11 +71,10 @@ def follow_rows(engine: Engine) -> None:
 
 
 def worker_set(
-    settings: Settings, url: str, *, count: int, slots: int, first_options: Sequence[str] = ()
+    settings: Settings, url: str, *, count: int, slots: int, scrape: Scrape | None = None
 ) -> WorkerSet:
-    """Worker processes for this installation; nothing is started yet.
-
-    `first_options` are for the first one alone: a port can be served once.
+    """Worker processes for this installation; nothing is started yet. With `scrape`, each of them
+    tells its metrics there.
     """
     environment = dict(os.environ)
     for field in dataclasses.fields(settings):
@@ -83,7 +83,9 @@ def worker_set(
     environment[PREFIX + "GRACE_SECONDS"] = str(min(settings.grace_seconds, GRACE_SECONDS))
     return WorkerSet(
         arguments=["--slots", str(slots)],
-        first_arguments=first_options,
+        own_arguments=lambda number: (
+            ["--metrics-socket", str(scrape.socket_of(number))] if scrape else []
+        ),
         environment=environment,
         log_folder=settings.home / "logs",
         count=count,

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,7 +43,8 @@ class WorkerSet:
     environment: Mapping[str, str]
     log_folder: Path
     count: int
-    first_arguments: Sequence[str] = ()
+    own_arguments: Callable[[int], Sequence[str]] = lambda _: ()
+    """Further ones, by the worker's number."""
     deaths: int = 0
     _slots: list[_Slot] = field(default_factory=list)
 
@@ -89,7 +90,7 @@ class WorkerSet:
             slot.process = None
 
     def _start(self, slot: _Slot, now: float) -> None:
-        extra = self.first_arguments if slot.index == 0 else ()
+        extra = self.own_arguments(slot.index)
         with (self.log_folder / f"worker-{slot.index}.log").open("ab") as log:
             slot.process = subprocess.Popen(
                 [sys.executable, "-m", WORKER_MODULE, *self.arguments, *extra],

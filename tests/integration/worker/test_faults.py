@@ -108,7 +108,8 @@ def test_a_store_that_does_not_answer_is_waited_for(here: Site) -> None:
     here.apply("a")
     with bucket() as away:
         port, environment = urlsplit(away.endpoint).port or 0, away.environment
-    here.worker(DATA_MINER_STORAGE_URI=away.uri, DATA_MINER_STALL_FACTOR="1", **environment)
+    environment |= {"DATA_MINER_STORAGE_URI": away.uri, "DATA_MINER_STALL_FACTOR": "1"}
+    here.worker(slots=1, **environment)
     task = eventually(
         lambda: (t := here.task("a")) and t["error_class"] == "store_unreachable" and t,
         within_seconds=60,
