@@ -411,6 +411,13 @@ VALUES: Final = {
             ),
             dashboards=fields(enabled=flag(), labels=ref("labels"), annotations=ref("annotations")),
         ),
+        tracing=fields(
+            endpoint=text(r"^(https?://[^\s@/]+(/[^\s@]*)?)?$"),
+            ratio={"type": "number", "minimum": 0, "maximum": 1},
+            headersSecret=or_empty(SUBDOMAIN),
+            headersKey=text(KEY),
+            to=items(kubernetes("A peer")),
+        ),
         priorityClasses=fields(
             create=flag(),
             control=whole(-(10**9), 10**9),

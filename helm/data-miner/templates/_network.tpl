@@ -68,6 +68,19 @@
     {{- end }}
 {{- end }}
 
+{{- define "dm.egressTraces" }}
+{{- with .Values.tracing.endpoint }}
+{{- $host := (urlParse .).host }}
+{{- $port := ternary "443" "80" (hasPrefix "https:" .) }}
+{{- with regexFind ":[0-9]+$" $host }}{{ $port = trimPrefix ":" . }}{{ end }}
+- ports:
+    - {port: {{ $port }}}
+  {{- with $.Values.tracing.to }}
+  to: {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "dm.ingressMetrics" }}
 {{- with .Values.networkPolicy.metricsFrom }}
 - from: {{- toYaml . | nindent 4 }}

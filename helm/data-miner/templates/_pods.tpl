@@ -124,6 +124,26 @@ them needs to be escaped, and no URL holds a secret. */}}
 {{- end }}
 {{- end -}}
 
+{{/* OpenTelemetry's own variables, where traces are wanted. */}}
+{{- define "dm.tracingEnv" -}}
+{{- with .Values.tracing }}
+{{- if .endpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ .endpoint | quote }}
+- name: OTEL_TRACES_SAMPLER
+  value: parentbased_traceidratio
+- name: OTEL_TRACES_SAMPLER_ARG
+  value: {{ .ratio | toString | quote }}
+- name: OTEL_RESOURCE_ATTRIBUTES
+  value: {{ printf "service.namespace=%s,k8s.namespace.name=%s" (include "dm.fullname" $) $.Release.Namespace | quote }}
+{{- if .headersSecret }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom: {secretKeyRef: {name: {{ .headersSecret | quote }}, key: {{ .headersKey | quote }}}}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{/* Where the bucket is, and who may use it. */}}
 {{- define "dm.bucketEnv" -}}
 {{- if ne .Values.storage.mode "pvc" }}
@@ -211,6 +231,7 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{/* Variables of the operator's container. */}}
 {{- define "dm.operatorEnv" -}}
 {{ include "dm.sharedEnv" . }}
+{{- include "dm.tracingEnv" . }}
 - name: DATA_MINER_OPERATOR_OWN_NAMESPACE
   valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
 - name: DATA_MINER_OPERATOR_LEASE_NAME

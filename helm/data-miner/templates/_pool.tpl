@@ -66,6 +66,7 @@ data-miner.io/{{ kebabcase $name }}: {{ kindIs "string" $value | ternary $value 
 - name: POD_NAME
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
 {{- include "dm.sharedEnv" $root | nindent 0 }}
+{{- include "dm.tracingEnv" $root }}
 {{- include "dm.bucketEnv" $root }}
 - name: DATA_MINER_CREDENTIALS_DIR
   value: /etc/data-miner/credentials
