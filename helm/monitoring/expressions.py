@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from data_miner_operator.project_series import FAMILIES
+from data_miner.project_series import FAMILIES
 
 PROJECTS: Final = 'namespace=~"$namespace",project=~"$project"'
 WORKERS: Final = 'namespace=~"$namespace",pool=~"$pool"'
@@ -17,7 +17,8 @@ OPERATOR: Final = 'namespace=~"$namespace"'
 RATE: Final = "$__rate_interval"
 """Grafana's own: four scrapes at least."""
 PACE: Final = "10m"
-"""Gauges of projects move in steps, when a pass has read them: their slope is taken over this."""
+"""Gauges of projects move in steps, when a pass has read them: their slope is taken over this. So
+are means and quantiles, which of a few tasks would say little."""
 _LABELS: Final = {family.name: family.labels for family in FAMILIES}
 
 
@@ -60,20 +61,21 @@ def slope(metric: str, where: str = "") -> str:
     return f"clamp_min(max by (namespace, project) ({grows}), 0)"
 
 
-def rate(metric: str, *by: str, where: str = "", of: str = WORKERS) -> str:
+def rate(metric: str, *by: str, where: str = "", of: str = WORKERS, window: str = RATE) -> str:
     """How fast a counter grows, a second, over all processes; a restart is no fall."""
-    return added_up(f"rate({select(metric, of, where)}[{RATE}])", *by)
+    return added_up(f"rate({select(metric, of, where)}[{window}])", *by)
 
 
 def quantile(share: float, histogram: str, *by: str, where: str = "", of: str = WORKERS) -> str:
     """A quantile of what a histogram counted of late, over all processes."""
-    counted = rate(f"{histogram}_bucket", "le", *by, where=where, of=of)
+    counted = rate(f"{histogram}_bucket", "le", *by, where=where, of=of, window=PACE)
     return f"histogram_quantile({share}, {counted})"
 
 
 def mean(histogram: str, *by: str, of: str = WORKERS) -> str:
     """The mean of what a histogram counted of late; absent when it counted nothing."""
-    return ratio(rate(f"{histogram}_sum", *by, of=of), rate(f"{histogram}_count", *by, of=of))
+    summed = rate(f"{histogram}_sum", *by, of=of, window=PACE)
+    return ratio(summed, rate(f"{histogram}_count", *by, of=of, window=PACE))
 
 
 def ratio(part: str, whole: str) -> str:

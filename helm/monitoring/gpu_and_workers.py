@@ -8,7 +8,7 @@ from typing import Final
 from grafana_foundation_sdk.models import dashboard as model
 
 from monitoring import looks
-from monitoring.expressions import WORKERS, among, has, mean, quantile, rate, ratio, select
+from monitoring.expressions import PACE, WORKERS, among, has, mean, quantile, rate, ratio, select
 from monitoring.layout import Row, board, choice
 from monitoring.panels import Line, Panel, chart, tile
 
@@ -169,8 +169,8 @@ def _stages() -> Sequence[Panel]:
 
 
 def _speed() -> Sequence[Panel]:
-    media = rate(COUNTS, "stage", where=has("name", "media_seconds"))
-    ran = rate(f"{SECONDS}_sum", "stage")
+    media = rate(COUNTS, "stage", where=has("name", "media_seconds"), window=PACE)
+    ran = rate(f"{SECONDS}_sum", "stage", window=PACE)
     down = rate(COUNTS, where=has("name", "bytes_downloaded"))
     up = rate(COUNTS, where=has("name", "bytes_published"))
     return [

@@ -65,6 +65,15 @@ def runbook(alert: str) -> build.DashboardLink:
     )
 
 
+def see(title: str, uid: str) -> build.DashboardLink:
+    """To another dashboard, with the same choice and time."""
+    return (
+        build.DashboardLink(title)
+        .type(model.DashboardLinkType.LINK)
+        .url(f"/d/{uid}?${{datasource:queryparam}}&${{__url_time_range}}")
+    )
+
+
 def to_board(uid: str, *labels: str) -> str:
     """Address of another dashboard, for a table's cell: the row's labels are chosen there."""
     chosen = "".join(f"&var-{label}=${{__data.fields.{label}}}" for label in labels)

@@ -10,9 +10,9 @@ from grafana_foundation_sdk.models import dashboard as model
 from monitoring import looks
 from monitoring.expressions import OPERATOR, RATE, added_up, among, quantile, rate, select
 from monitoring.layout import Row, board, choice
+from monitoring.overview import OPERATOR_UID
 from monitoring.panels import Column, Line, Panel, chart, grid, tile
 
-UID: Final = "data-miner-operator"
 LEADER: Final = "dataminer_leader"
 _SEVERITIES: Final = {"critical": "red", "warning": "orange", "info": "blue"}
 _ALERTS: Final = 'ALERTS{alertname=~"DataMiner.*"}'
@@ -21,7 +21,7 @@ _ALERTS: Final = 'ALERTS{alertname=~"DataMiner.*"}'
 def operator_and_queue(runbooks: str) -> model.Dashboard:
     """What only a cluster has: an operator. On a laptop it stays empty."""
     return board(
-        UID,
+        OPERATOR_UID,
         "data-miner / Operator and queue",
         "Whether the operator does its work, how long the queue is, and how large the pools are.",
         [choice("namespace", "Namespace of the release", LEADER)],

@@ -24,6 +24,7 @@ from monitoring.stuck import PHASE, WORDS, stuck
 
 UID: Final = "data-miner-overview"
 PROJECT_UID: Final = "data-miner-project"
+OPERATOR_UID: Final = "data-miner-operator"
 IMAGES: Final = "dataminer_project_images"
 KEPT: Final = has("kind", "kept")
 OPEN: Final = among("state", "ready|running|waiting")
@@ -51,8 +52,7 @@ def overview(runbooks: str) -> model.Dashboard:
             choice("project", "Project", PHASE, 'namespace=~"$namespace"'),
         ],
         [
-            Row("", _tiles()),
-            Row("Projects", [_projects(), _stuck(), _causes()]),
+            Row("", [*_tiles(), _projects(), _stuck(), _causes()]),
             Row("Pace", _pace()),
             Row("Cost", [_costs()]),
         ],
@@ -86,6 +86,7 @@ def _tiles() -> Sequence[Panel]:
             unit="short",
             steps=looks.NONE_IS_GOOD,
             no_value="none",
+            link=looks.see("All alerts", OPERATOR_UID),
         ),
         tile(
             "Images kept",

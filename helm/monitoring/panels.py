@@ -73,6 +73,7 @@ def tile(
     name: str = "",
     words: Sequence[model.ValueMap] = (),
     runbook: str = "",
+    link: build.DashboardLink | None = None,
 ) -> Panel:
     """One number; with `name` one text, made of labels."""
     kind = parts.BigValueTextMode.NAME if name else parts.BigValueTextMode.VALUE
@@ -97,7 +98,9 @@ def tile(
     )
     if decimals is not None:
         panel.decimals(decimals)
-    return panel.links([looks.runbook(runbook)]) if runbook else panel
+    if runbook:
+        link = looks.runbook(runbook)
+    return panel.links([link]) if link else panel
 
 
 def chart(
@@ -109,7 +112,6 @@ def chart(
     stacked: bool = False,
     stepped: bool = False,
     bars: bool = False,
-    share: bool = False,
     colors: Mapping[str, str] | None = None,
     dashed: Sequence[str] = (),
     steps: looks.Steps = (),
@@ -119,8 +121,9 @@ def chart(
     no_value: str = NOTHING_YET,
     runbook: str = "",
 ) -> Panel:
-    """Lines over time. `share` stacks them to 100 %; `steps` draws dashed thresholds; names in
-    `dashed` are lines to compare with."""
+    """Lines over time. `steps` draws dashed thresholds; names in `dashed` are lines to compare
+    with."""
+    alone = len(queries) == 1 and "{{" not in queries[0].name
     panel = (
         lines.Panel()
         .title(title)
@@ -135,7 +138,7 @@ def chart(
         .line_interpolation(
             parts.LineInterpolation.STEP_AFTER if stepped else parts.LineInterpolation.LINEAR
         )
-        .fill_opacity(70 if bars else 30 if stacked or share else 6)
+        .fill_opacity(70 if bars else 30 if stacked else 8 if alone else 0)
         .gradient_mode(parts.GraphGradientMode.NONE)
         .show_points(parts.VisibilityMode.AUTO)
         .point_size(4)
@@ -159,9 +162,8 @@ def chart(
         panel.with_target(
             _query(query.expression, place, query.name).range().exemplar(query.exemplars)
         )
-    if stacked or share:
-        mode = parts.StackingMode.PERCENT if share else parts.StackingMode.NORMAL
-        panel.stacking(common.StackingConfig().mode(mode).group("A"))
+    if stacked:
+        panel.stacking(common.StackingConfig().mode(parts.StackingMode.NORMAL).group("A"))
     if steps:
         panel.thresholds(looks.thresholds(steps)).thresholds_style(
             common.GraphThresholdsStyleConfig().mode(parts.GraphThresholdsStyleMode.DASHED)
@@ -270,8 +272,8 @@ def lanes(
 def buckets(
     title: str, description: str, expression: str, *, unit: str, size: tuple[int, int] = (12, 8)
 ) -> Panel:
-    """How a value spreads, over time: the darker a cell, the more of it; from cumulative counts by
-    `le`."""
+    """How a value spreads, over time: the stronger a cell, the more of it; from cumulative
+    counts by `le`."""
     return (
         heatmap.Panel()
         .title(title)
@@ -294,10 +296,11 @@ def buckets(
         )
         .rows_frame(heatmap.RowsHeatmapOptions().layout(parts.HeatmapCellLayout.AUTO))
         .y_axis(heatmap.YAxisConfig().unit(unit).axis_placement(parts.AxisPlacement.LEFT))
-        .cell_values(heatmap.CellValues().unit("short"))
+        .scale_distribution(common.ScaleDistributionConfig().type(parts.ScaleDistribution.LINEAR))
+        .cell_values(heatmap.CellValues().unit("percentunit"))
         .show_legend()
         .mode(parts.TooltipDisplayMode.SINGLE)
-        .unit("short")
+        .unit("percentunit")
         .no_value(NOTHING_YET)
     )
 

@@ -144,7 +144,7 @@ def _funnel() -> Sequence[Panel]:
             Line(_step("selected"), "selected"),
             Line(_step("downloaded"), "downloaded"),
             unit="locale",
-            size=(8, 5),
+            size=(6, 6),
         ),
         bars(
             "Frames and images",
@@ -155,7 +155,7 @@ def _funnel() -> Sequence[Panel]:
             Line(_step("labelled"), "labelled"),
             Line(_step("exported"), "exported"),
             unit="locale",
-            size=(8, 5),
+            size=(8, 6),
             steps=looks.GOOD,
         ),
         grid(
@@ -175,7 +175,7 @@ def _funnel() -> Sequence[Panel]:
                 bar=True,
             ),
             Column("Images", expression=images, unit="locale", width=80),
-            size=(8, 5),
+            size=(10, 6),
             sort=("Source", False),
         ),
         chart(
@@ -207,11 +207,12 @@ def _funnel() -> Sequence[Panel]:
 
 def _scores() -> Sequence[Panel]:
     counted = over_projects(SCORES, "le")
+    total = over_projects(SCORES, where=has("le", "+Inf"))
     return [
         buckets(
             "Scores of all frames",
-            "How the filter has judged the frames so far: the darker a cell, the more frames.",
-            counted,
+            "The share of frames that the filter has given each score so far.",
+            f"{counted} / on () group_left () ({total} > 0)",
             unit="short",
         ),
         chart(
@@ -305,7 +306,7 @@ def _costs() -> Panel:
         "Of all results in use. Reused are those that were there before they were asked for.",
         Column("Stage", label="stage"),
         Column("CPU time", expression=cost("cpu_seconds"), unit="s", steps=looks.BLUE, bar=True),
-        Column("per image", expression=per_kept_image(cost("cpu_seconds"), "stage"), unit="s"),
+        Column("CPU per image", expression=per_kept_image(cost("cpu_seconds"), "stage"), unit="s"),
         Column("GPU time", expression=cost("gpu_seconds"), unit="s"),
         Column("GPU per image", expression=per_kept_image(cost("gpu_seconds"), "stage"), unit="s"),
         Column("Task time", expression=cost("task_seconds"), unit="s"),

@@ -12,12 +12,9 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client.metrics import MetricWrapperBase
 
 from data_miner import __version__
 from data_miner.spec import project_of
-from data_miner.telemetry import WORKER_REGISTRY
-from data_miner_operator import metrics
 from support.chart import CASES, CHART, NAMES, one, render, run_helm
 from support.chart_golden import GOLDEN, goldens
 from support.go_programs import ROOT
@@ -113,55 +110,32 @@ def test_a_script_of_the_chart_runs_on_the_oldest_python(name: str) -> None:
     ast.parse((CHART / "files" / name).read_text(), feature_version=(3, 11))
 
 
-def expressions() -> list[str]:
-    """Every expression of the dashboards; those of rules are in `tests/monitoring`."""
-    boards = [json.loads(path.read_text()) for path in (CHART / "files" / "dashboards").iterdir()]
-    return [t["expr"] for board in boards for panel in board["panels"] for t in panel["targets"]]
-
-
-def test_dashboards_name_only_metrics_that_exist() -> None:
-    known = {
-        f"{metric.name}{suffix}"
-        for registry in (WORKER_REGISTRY, metrics.REGISTRY)
-        for metric in registry.collect()
-        for suffix in ("", "_total", "_bucket", "_sum", "_count")
+def dashboards(values: str) -> dict[str, Any]:
+    """Every dashboard that the chart brings, by its file."""
+    return {
+        name: json.loads(text)
+        for each in render(values)
+        if each["kind"] == "ConfigMap" and "-dashboard-" in each["metadata"]["name"]
+        for name, text in each["data"].items()
     }
-    named = {name for each in expressions() for name in re.findall(r"dataminer_\w+", each)}
-    assert named
-    assert named <= known
 
 
-def labels_of(metric: str) -> set[str]:
-    """Labels of a metric of workers or of the operator, and those that every scrape adds."""
-    [known] = {
-        tuple(collector._labelnames)
-        for registry in (WORKER_REGISTRY, metrics.REGISTRY)
-        for name, collector in registry._names_to_collectors.items()
-        if name == metric and isinstance(collector, MetricWrapperBase)
-    }
-    return {*known, "namespace", "pod", "job", "instance"}
-
-
-def test_dashboards_group_by_labels_that_their_metrics_have() -> None:
-    """Of another label all is one line, and a legend is empty."""
-    grouped = [
-        (set(re.findall(r"dataminer_\w+", each)), set(re.findall(r"\w+", labels)))
-        for each in expressions()
-        for labels in re.findall(r"\b(?:by|without) \(([^)]*)\)", each)
-    ]
-    assert grouped
-    for names, labels in grouped:
-        for name in names:
-            assert labels <= labels_of(name), name
-
-
-def test_the_legend_of_a_panel_has_the_labels_that_it_is_grouped_by() -> None:
-    for path in (CHART / "files" / "dashboards").iterdir():
-        for panel in json.loads(path.read_text())["panels"]:
-            for target in panel["targets"]:
-                [labels] = re.findall(r"\bby \(([^)]*)\)", target["expr"]) or [""]
-                shown = re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])
-                assert set(shown) == set(re.findall(r"\w+", labels)), panel["title"]
+@pytest.mark.parametrize(
+    ("values", "prefix"),
+    [("default", "docs/runbooks"), ("cnpg", "https://example.com/runbooks")],
+)
+def test_dashboards_link_to_runbooks_below_the_address_that_is_said(
+    values: str, prefix: str
+) -> None:
+    """And are else the files, to the letter."""
+    found = dashboards(values)
+    assert found.keys() == {path.name for path in (CHART / "files" / "dashboards").iterdir()}
+    for name, board in found.items():
+        original = json.loads((CHART / "files" / "dashboards" / name).read_text())
+        [runbooks] = [v for v in original["templating"]["list"] if v["name"] == "runbooks"]
+        assert runbooks["query"] == "docs/runbooks"
+        runbooks["query"] = prefix
+        assert board == original
 
 
 def alerts(values: str) -> list[dict[str, Any]]:
