@@ -113,6 +113,35 @@ def test_down_and_up_again_with_data(world: World, migrated_url: str) -> None:
     assert objects(migrated_url) == schema
 
 
+def test_who_is_at_work_does_not_notice_that_tasks_get_a_trace(
+    world: World, migrated_url: str
+) -> None:
+    """A session whose functions were planned on the schema before goes on through the migration."""
+
+    def session() -> object:
+        with world.engine.connect() as c:
+            return c.scalar(text("SELECT pg_backend_pid()"))
+
+    downgrade(migrated_url, "0006")
+    world.engine.dispose()
+    project = world.project(found=(("a", "b", "c", "d"),))
+    world.plan(project)
+    world.drain("discover", "download")
+    (failing,) = world.claim("extract")
+    assert world.fail(failing) == "waiting"
+    before = session()
+
+    upgrade(migrated_url)
+
+    (failing,) = world.claim("extract")
+    assert world.fail(failing) == "waiting"
+    world.sweep()
+    world.advance(3600)
+    stages = {task.stage for task in world.drain()}
+    assert stages >= {"extract", "dedup", "cut", "detect", "export"}
+    assert session() == before
+
+
 def test_each_step_down_undoes_its_step_up(migrated_url: str, database_url: str) -> None:
     """Going down one by one passes through the same schemas as going up one by one."""
     steps = ["0001", "0002", "0003", "0004", "0005", "0006", "0007"]
