@@ -15,6 +15,7 @@ import pytest
 from support.chart import run_helm
 from support.document_runs import chart_images, cluster_environment, renamed
 from support.documents import documents, run, script
+from support.go_programs import ROOT
 from support.kubectl import Kubectl
 from support.realnode import OwnCluster, running
 from support.release import IMAGES, archives
@@ -24,6 +25,7 @@ JOURNEY = (
     "docs/quickstart.md",
     "docs/operator.md",
     "docs/troubleshooting.md",
+    *sorted(f"docs/runbooks/{path.name}" for path in (ROOT / "docs/runbooks").glob("Data*.md")),
     "helm/data-miner/README.md",
     "docs/upgrade.md",
 )
