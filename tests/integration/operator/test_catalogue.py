@@ -15,6 +15,7 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import text
 
+from data_miner import tracing
 from data_miner.catalog import events, owned, workers
 from data_miner.catalog.leadership import FencedError
 from data_miner.db.engine import engine_for
@@ -27,6 +28,7 @@ from data_miner_operator import listening, metrics
 from data_miner_operator.catalogue import AwayError, Catalogue, open_catalogue
 from support.catalog import FIRST_WAVE, World, project, world
 from support.database import enterable_folder
+from support.otlp import receiving
 
 __all__ = ["world"]
 
@@ -87,6 +89,39 @@ def test_a_projects_whole_life(world: World) -> None:
         assert progress is None
 
     _play(_url(world), life)
+
+
+def test_what_is_planned_for_an_object_is_one_trace(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows name the span of the apply that planned them; without a receiver, none."""
+
+    async def apply(catalogue: Catalogue) -> None:
+        await catalogue.take_office("pod-a")
+        await _apply(catalogue)
+
+    planned = text("SELECT DISTINCT traceparent FROM tasks")
+    with receiving() as receiver:
+        for name, value in receiver.environment.items():
+            monkeypatch.setenv(name, value)
+        tracing.configure("data-miner-operator")
+        _play(_url(world), apply)
+        tracing.close()
+        (span,) = receiver.named("apply")
+
+    with world.begin() as conn:
+        assert list(conn.scalars(planned)) == [f"00-{span.trace}-{span.id}-01"]
+        conn.execute(text("DELETE FROM tasks"))
+    assert (span.service, span.parent) == ("data-miner-operator", "")
+    assert span.attributes == {"dataminer.project": "default/balls"}
+    _play(_url(world), _retaken)
+    with world.begin() as conn:
+        assert list(conn.scalars(planned)) == [None]
+
+
+async def _retaken(catalogue: Catalogue) -> None:
+    await catalogue.take_office("pod-b")
+    await _apply(catalogue, project(priority=9))
 
 
 def test_every_write_is_fenced(world: World) -> None:

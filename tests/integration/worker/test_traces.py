@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from support.otlp import Receiver, SpanSeen, receiving
-from support.worker import Site, eventually
+from support.worker import Site, WorkerProcess, eventually
 
 CALM = {"DATA_MINER_LEASE_SECONDS": "60", "DATA_MINER_STALL_FACTOR": "1"}
 """Nothing here is about losing a lease on a busy machine."""
@@ -54,6 +54,10 @@ def _apply_traced(here: Site, receiver: Receiver, *videos: str, stages: str = "d
     return span.trace
 
 
+def _worker(here: Site, *arguments: str, **variables: str) -> WorkerProcess:
+    return here.worker(*arguments, slots=2, **variables)
+
+
 def _only_child(receiver: Receiver, above: SpanSeen, name: str) -> SpanSeen:
     (found,) = [span for span in receiver.named(name) if span.parent == above.id]
     return found
@@ -64,7 +68,7 @@ def test_a_project_is_one_trace(here: Site, receiver: Receiver) -> None:
     has the steps that the task process took."""
     trace = _apply_traced(here, receiver, "a", "b", stages="extract")
 
-    assert here.worker("--until-idle", **CALM, **receiver.environment).wait(60) == 0
+    assert _worker(here, "--until-idle", **CALM, **receiver.environment).wait(60) == 0
 
     assert {span.trace for span in receiver.spans} == {trace}
     (apply,) = receiver.named("apply")
@@ -91,7 +95,7 @@ def test_a_project_is_one_trace(here: Site, receiver: Receiver) -> None:
 def test_a_task_that_fails_is_tried_again_in_its_trace(here: Site, receiver: Receiver) -> None:
     trace = _apply_traced(here, receiver, "a?fail=1")
 
-    here.worker("--until-idle", **CALM, **receiver.environment).wait(60)
+    _worker(here, "--until-idle", **CALM, **receiver.environment).wait(60)
 
     first, second = receiver.named("process download")
     assert (first.trace, first.parent) == (second.trace, second.parent)
@@ -104,13 +108,13 @@ def test_a_task_that_fails_is_tried_again_in_its_trace(here: Site, receiver: Rec
 
 def test_the_task_of_a_crashed_worker_goes_on_in_its_trace(here: Site, receiver: Receiver) -> None:
     trace = _apply_traced(here, receiver, "a?gate=g")
-    first = here.worker(**{**CALM, "DATA_MINER_LEASE_SECONDS": "5"}, **receiver.environment)
+    first = _worker(here, **{**CALM, "DATA_MINER_LEASE_SECONDS": "5"}, **receiver.environment)
     eventually(lambda: here.at_gate("g"), within_seconds=60)
     first.signal(signal.SIGKILL)
     first.wait()
     here.open_gate("g")
 
-    here.worker("--until-idle", **CALM, **receiver.environment).wait(60)
+    _worker(here, "--until-idle", **CALM, **receiver.environment).wait(60)
 
     (download,) = receiver.named("process download")
     assert download.trace == trace
@@ -120,8 +124,8 @@ def test_the_task_of_a_crashed_worker_goes_on_in_its_trace(here: Site, receiver:
 def test_a_task_process_that_dies_is_in_the_trace(here: Site, receiver: Receiver) -> None:
     """What it would have told is gone; how it ended is not."""
     _apply_traced(here, receiver, "a?segfault=1")
-    worker = here.worker(
-        "--until-idle", DATA_MINER_MAX_ATTEMPTS="1", **CALM, **receiver.environment
+    worker = _worker(
+        here, "--until-idle", DATA_MINER_MAX_ATTEMPTS="1", **CALM, **receiver.environment
     )
 
     worker.wait(60)
@@ -135,8 +139,8 @@ def test_a_task_process_that_dies_is_in_the_trace(here: Site, receiver: Receiver
 def test_without_a_receiver_nothing_is_traced(here: Site) -> None:
     """No library for traces is imported, the rows say nothing, and no line has a trace."""
     here.apply("a?bug=b", stages="extract")
-    worker = here.worker(
-        "--until-idle", PYTHONPROFILEIMPORTTIME="1", DATA_MINER_MAX_ATTEMPTS="1", **CALM
+    worker = _worker(
+        here, "--until-idle", PYTHONPROFILEIMPORTTIME="1", DATA_MINER_MAX_ATTEMPTS="1", **CALM
     )
 
     worker.wait(60)
@@ -149,7 +153,7 @@ def test_without_a_receiver_nothing_is_traced(here: Site) -> None:
 
 def test_a_worker_without_a_receiver_does_not_cut_the_trace(here: Site, receiver: Receiver) -> None:
     trace = _apply_traced(here, receiver, "a", stages="extract")
-    here.worker("--until-idle", "--stages", "discover,download", **CALM).wait(60)
+    _worker(here, "--until-idle", "--stages", "discover,download", **CALM).wait(60)
 
     (row,) = here.rows("SELECT stage, traceparent FROM tasks")
     (apply,) = receiver.named("apply")
@@ -160,11 +164,11 @@ def test_a_trace_that_is_not_sampled_is_sent_by_nobody(here: Site, receiver: Rec
     """The decision goes with the rows."""
     off = {**receiver.environment, "OTEL_TRACES_SAMPLER": "always_off"}
     here.apply("a", stages="extract")
-    here.worker("--until-idle", "--stages", "discover,download", **CALM, **off).wait(60)
+    _worker(here, "--until-idle", "--stages", "discover,download", **CALM, **off).wait(60)
     (row,) = here.rows("SELECT traceparent FROM tasks")
     assert row["traceparent"].endswith("-00")
 
-    here.worker("--until-idle", **CALM, **receiver.environment).wait(60)
+    _worker(here, "--until-idle", **CALM, **receiver.environment).wait(60)
 
     assert here.result("a", "extract")
     assert receiver.spans == []
@@ -184,7 +188,7 @@ def test_a_receiver_that_is_away_slows_nothing_and_loses_no_work(
             receiver.status, port = 503, receiver.port
         to = {**receiver.environment, "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}"}
         to["OTEL_EXPORTER_OTLP_TIMEOUT"] = "1"
-        worker = here.worker("--until-idle", **CALM, **to)
+        worker = _worker(here, "--until-idle", **CALM, **to)
         eventually(here.done("a", "b", "c", stage="extract"), within_seconds=60)
         ended = time.monotonic()
         assert worker.wait(40) == 0
@@ -198,7 +202,7 @@ def test_no_secret_is_in_a_span(here: Site, receiver: Receiver) -> None:
     """What a stage says of its failure is redacted, and no address is told at all."""
     here.apply("a?permanent=gone&token=c0ffeec0ffee", "b?skip=see+https://u:hunter2@h/x")
 
-    here.worker("--until-idle", **CALM, **receiver.environment).wait(60)
+    _worker(here, "--until-idle", **CALM, **receiver.environment).wait(60)
 
     assert receiver.named("process download")
     assert b"hunter2" not in receiver.raw
@@ -209,8 +213,8 @@ def test_no_secret_is_in_a_span(here: Site, receiver: Receiver) -> None:
 def test_lines_of_the_log_lead_to_the_trace_and_back(here: Site, receiver: Receiver) -> None:
     """Worker and task process say project, stage, subject, task, try and trace."""
     trace = _apply_traced(here, receiver, "a?bug=b")
-    worker = here.worker(
-        "--until-idle", DATA_MINER_MAX_ATTEMPTS="1", **CALM, **receiver.environment
+    worker = _worker(
+        here, "--until-idle", DATA_MINER_MAX_ATTEMPTS="1", **CALM, **receiver.environment
     )
     worker.wait(60)
 
@@ -229,7 +233,7 @@ def test_lines_of_the_log_lead_to_the_trace_and_back(here: Site, receiver: Recei
 def test_durations_lead_to_a_trace(here: Site, receiver: Receiver) -> None:
     """Who asks for OpenMetrics gets exemplars; the plain format stays as it was."""
     trace = _apply_traced(here, receiver, "a")
-    worker = here.worker("--metrics-port", "0", **CALM, **receiver.environment)
+    worker = _worker(here, "--metrics-port", "0", **CALM, **receiver.environment)
     port = eventually(lambda: worker.said("metrics"), within_seconds=60)[0]["port"]
     eventually(here.done("a"), within_seconds=60)
     url = f"http://127.0.0.1:{port}/metrics"
@@ -241,7 +245,8 @@ def test_durations_lead_to_a_trace(here: Site, receiver: Receiver) -> None:
             return str(answer.read().decode())
 
     def exemplars() -> set[str]:
-        families = text_string_to_metric_families(scraped("application/openmetrics-text"))
+        text = scraped("application/openmetrics-text")
+        families = text_string_to_metric_families(text)  # type: ignore[no-untyped-call]
         (seconds,) = [f for f in families if f.name == "dataminer_stage_seconds"]
         found = [s.exemplar for s in seconds.samples if s.exemplar]
         return {exemplar.labels["trace_id"] for exemplar in found}
