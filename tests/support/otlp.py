@@ -86,8 +86,9 @@ class Receiver:
 
 def _value(value: Any) -> Any:
     kind = value.WhichOneof("value")
-    found = getattr(value, kind) if kind else None
-    return [_value(item) for item in found.values] if kind == "array_value" else found
+    if kind == "array_value":
+        return [_value(item) for item in value.array_value.values]
+    return getattr(value, kind) if kind else None
 
 
 @contextmanager
