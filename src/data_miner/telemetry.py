@@ -204,7 +204,7 @@ def _exposition(accept: str, registry: CollectorRegistry, more: str) -> tuple[by
     """All metrics in the format that is asked for, and its name; only OpenMetrics has exemplars."""
     try:
         encode, kind = choose_encoder(accept)
-    except ValueError:  # a version that is none
+    except (ValueError, TypeError):  # a version that is none
         encode, kind = choose_encoder("")
     own = encode(registry)
     if own.endswith(_END):

@@ -11,10 +11,14 @@ from contextlib import contextmanager
 
 import pytest
 import structlog
+from prometheus_client.openmetrics import parser as openmetrics
+from prometheus_client.parser import text_string_to_metric_families
 
 from data_miner import telemetry
 from data_miner.outside import redact
+from data_miner.project_metrics import ProjectMetrics
 from data_miner_operator import metrics
+from support.reconciling import a_progress
 
 BOUNDED = {
     *("action", "code", "device", "direction", "error_class", "gpu", "kind", "name", "namespace"),
@@ -89,6 +93,43 @@ def test_further_metrics_follow_those_of_the_registry() -> None:
 
     assert b"more 1" not in first
     assert second.endswith(b"\nmore 1\n")
+
+
+@pytest.mark.parametrize(
+    "accept", ["application/openmetrics-text; version=1.0.0", "text/plain", "x"]
+)
+def test_what_is_served_is_whole_in_both_formats(accept: str) -> None:
+    """A strict reader of the format that was asked for takes all of it: what the registry holds,
+    and the series of projects behind it. A version that is none is no reason to say nothing."""
+    projects = ProjectMetrics()
+    status = {"progress": 50, "images": {"kept": 4}, "phase": 'a"b\\c'}
+    projects.tell_objects({("a", "b"): {"metadata": {"resourceVersion": "1"}, "status": status}})
+    projects.tell_progress(("a", "b"), a_progress())
+    telemetry.STAGE_SECONDS.labels("download", "done").observe(1, {"trace_id": "1" * 32})
+    server = telemetry.serve(0, registry=metrics.REGISTRY, more=projects.text)
+    workers = telemetry.serve(0)
+    try:
+        bodies = [_scraped(each.server_address[1], accept) for each in (server, workers)]
+        assert _scraped(server.server_address[1], f"{accept};version=x")
+    finally:
+        for each in (server, workers):
+            each.shutdown()
+            each.server_close()
+
+    opened = "openmetrics" in accept
+    read = openmetrics.text_string_to_metric_families if opened else text_string_to_metric_families
+    operator, worker = ({f.name: f for f in read(body)} for body in bodies)
+    assert operator["dataminer_project_progress_ratio"].samples[0].value == 0.5
+    assert "dataminer_leader" in operator
+    exemplars = [s.exemplar for s in worker["dataminer_stage_seconds"].samples if s.exemplar]
+    assert bool(exemplars) is opened
+    assert all(body.endswith("# EOF\n") is opened for body in bodies)
+
+
+def _scraped(port: int | str, accept: str) -> str:
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Accept": accept})
+    with urllib.request.urlopen(request) as answer:
+        return str(answer.read().decode())
 
 
 def test_health_is_asked_of_its_owner() -> None:
