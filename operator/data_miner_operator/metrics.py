@@ -144,8 +144,9 @@ SCALE_STOPPED_BUSY = _gauge(
 )
 SCHEMA_MATCHES = _gauge(
     "dataminer_schema_revision_matches",
-    "1 when the database had a schema that this operator can work on, when it was last asked.",
+    "0 when the database, last asked, had a schema that this operator cannot work on; else 1.",
 )
+SCHEMA_MATCHES.set(1)  # who stands by does not ask
 DATABASE_AWAY = _counter("dataminer_database_away", "Times that PostgreSQL could not be asked.")
 
 _STATES: Final = ("ready", "running", "waiting", "throttled", "failed")
