@@ -174,7 +174,7 @@ def _causes() -> Panel:
         "Tasks that failed or were put off",
         "By cause: failed ones need a person, those that are put off are tried again.",
         PROJECT,
-        Column("", label="namespace"),
+        Column("Namespace", label="namespace", hidden=True),
         Column("Stage", label="stage", width=120),
         Column("Cause", label="error_class", width=160),
         Column(

@@ -58,6 +58,8 @@ class Column:
     """Where a click leads."""
     link_title: str = ""
     width: int | None = None
+    hidden: bool = False
+    """There for links to name it, and not shown."""
 
 
 def tile(
@@ -383,6 +385,8 @@ def _cell(column: Column) -> list[model.DynamicConfigValue]:
         found.append(_set("links", [link]))
     if column.width is not None:
         found.append(_set("custom.width", column.width))
+    if column.hidden:
+        found.append(_set("custom.hidden", True))
     return found
 
 

@@ -50,7 +50,7 @@ def config(name: str) -> Any:
 
 
 def test_the_file_has_the_shape_that_compose_takes() -> None:
-    assert COMPOSE.keys() == {"name", "x-careful", "services", "volumes"}
+    assert COMPOSE.keys() == {"name", "services", "volumes"}
     assert SERVICES.keys() == {"prometheus", "grafana", "loki", "alloy"}
     for name, service in SERVICES.items():
         assert service.keys() <= SERVICE_KEYS, name

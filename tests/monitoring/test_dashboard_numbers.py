@@ -133,7 +133,7 @@ def test_workers_that_rest_are_not_absent(tmp_path: Path) -> None:
 @pytest.mark.parametrize("label", ["pod", "worker"])
 def test_the_fullest_disk_is_the_one_that_counts(tmp_path: Path, label: str) -> None:
     """On a laptop all workers have the same one; on a cluster each pod has its own."""
-    series = {}
+    series: dict[str, str] = {}
     for number, free in enumerate((50, 20)):
         disk = f'dataminer_disk_bytes{{place="scratch",{label}="{number}"'
         series |= {f'{disk},kind="free"}}': f"{free}x60", f'{disk},kind="size"}}': "100x60"}

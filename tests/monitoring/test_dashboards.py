@@ -219,9 +219,11 @@ def test_a_table_shows_only_labels_that_its_series_have(prometheus: Prometheus) 
             fields = panel["transformations"][1]["options"]["renameByName"]
             labels = {field for field in fields if not field.startswith("Value")}
             assert labels <= there, panel["title"]
+            linked = set(re.findall(r"__data\.fields\.(\w+)", json.dumps(panel["fieldConfig"])))
+            gone = panel["transformations"][1]["options"]["excludeByName"].keys()
+            assert linked <= labels - gone, f"{panel['title']} links by what is not in its rows"
             values = {f"Value #{t['refId']}" for t in targets(panel)}
-            hidden = panel["transformations"][1]["options"]["excludeByName"].keys()
-            assert values <= fields.keys() | hidden, panel["title"]
+            assert values <= fields.keys() | gone, panel["title"]
 
 
 def test_what_a_project_tells_is_counted_once_while_the_leader_changes(

@@ -112,7 +112,7 @@ def test_names_from_outside_are_no_markup(prometheus: Prometheus, tmp_path: Path
         (0.256, "percentunit", 0, "26%"),
         (2048.0, "bytes", None, "2 KiB"),
         (2500.0, "Bps", None, "2.5 kB/s"),
-        (3.14159, "suffix:x", 1, "3.1x"),
+        (3.14159, "suffix:x", 1, "3.1 x"),
         (0.5, "ops", None, "0.5 ops/s"),
         (float("nan"), "s", None, "NaN"),
         (float("inf"), "short", None, "∞"),

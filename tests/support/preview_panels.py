@@ -207,6 +207,7 @@ def _table(panel: Json, view: View) -> str:
         known.sort(key=lambda row: row[by], reverse=sort[0].get("desc", False))
         rows = known + [row for row in rows if by not in row]
     looks = {field: _overrides(panel, names[field]) for field in fields}
+    fields = [field for field in fields if not looks[field].get("custom.hidden")]
     head = "".join(
         f'<th class="{_align(field)}" style="{_width(looks[field])}">{escape(names[field])}</th>'
         for field in fields

@@ -22,7 +22,7 @@ def formatted(value: float, unit: str, decimals: int | None = None, *, now: floa
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
     if unit.startswith("suffix:"):
-        return _number(value, decimals) + unit.removeprefix("suffix:")
+        return f"{_number(value, decimals)} {unit.removeprefix('suffix:')}"
     return _UNITS[unit](value, decimals, now)
 
 
@@ -53,7 +53,9 @@ def _seconds(value: float, decimals: int | None, _: float) -> str:
     if not value:
         return "0 s"
     below = next(step for step in _SECONDS if abs(value) < step[0])
-    return _number(value / below[1], decimals) + below[2]
+    text = _number(value / below[1], decimals)
+    one = text == "1" and len(below[2]) > 4
+    return text + (below[2].removesuffix("s") if one else below[2])
 
 
 def _scaled(value: float, decimals: int | None, base: float, names: tuple[str, ...]) -> str:
