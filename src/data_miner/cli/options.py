@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import Engine
 
+from data_miner import telemetry, tracing
 from data_miner.local.database import open_database
 from data_miner.settings import Settings
 
@@ -45,6 +46,12 @@ def opened(home: Path | None) -> Iterator[tuple[Engine, Settings]]:
     chosen = settings(home)
     with open_database(chosen) as database:
         yield database.engine, chosen
+
+
+def traced() -> None:
+    """Trace this command if the environment says so; what there is to say of it goes to stderr."""
+    telemetry.configure_logging()
+    tracing.configure("data-miner")
 
 
 def print_json(value: Any) -> None:

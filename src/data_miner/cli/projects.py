@@ -61,6 +61,7 @@ def apply(
 ) -> None:
     """Write a project's rows only; a `run` on the same home, or any worker, picks them up."""
     project = load_project(file)
+    options.traced()
     with options.opened(home) as (engine, settings):
         applied = mine.apply(engine, settings, project, file.absolute().parent)
     if as_json:

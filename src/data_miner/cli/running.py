@@ -119,6 +119,7 @@ def mine(
 ) -> None:
     """Apply, work, watch, sum up; the exit code says how it ended."""
     prepare(settings.home)
+    options.traced()
     with contextlib.ExitStack() as stack:
         stack.enter_context(only_runner(settings.home))
         stack.enter_context(_interruptible())

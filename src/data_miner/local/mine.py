@@ -47,7 +47,6 @@ def apply(engine: Engine, settings: Settings, project: MiningProject, folder: Pa
     resolved = resolve_paths(project, folder)
     check_project_reach(resolved, settings.allowed_prefixes)
     compiled = compile_project(resolved.spec, model_lookup(settings.model_stores))
-    tracing.configure("data-miner")
     named = f"{project.metadata.namespace}/{project.metadata.name}"
     with (
         tracing.start("apply", {"dataminer.project": named}) as span,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
@@ -26,8 +27,8 @@ def receiver() -> Iterator[Receiver]:
         yield made
 
 
-def _apply_traced(here: Site, receiver: Receiver, *videos: str, stages: str = "download") -> str:
-    """Apply in a process that traces, as `data-miner run` does; the trace."""
+def _apply(here: Site, variables: dict[str, str], *videos: str, stages: str) -> str:
+    """`data-miner apply`; what it says on stderr."""
     items = ", ".join(f"'https://x.test/{video}'" for video in videos)
     sampling = "sampling: {strategy: Keyframe}" if stages == "extract" else ""
     file = here.home / "p.yaml"
@@ -35,19 +36,21 @@ def _apply_traced(here: Site, receiver: Receiver, *videos: str, stages: str = "d
         "apiVersion: data-miner.io/v1alpha1\nkind: MiningProject\nmetadata: {name: p}\n"
         f"spec: {{sources: [{{urls: {{items: [{items}]}}}}], {sampling}}}\n"
     )
-    program = (
-        "import sys; from pathlib import Path; from data_miner.db.engine import engine_for;"
-        "from data_miner.local.mine import apply; from data_miner.settings import Settings;"
-        "from data_miner.spec import load_project; file = Path(sys.argv[1]);"
-        "project = load_project(file);"
-        "apply(engine_for(sys.argv[2]), Settings.from_environment(), project, file.parent)"
-    )
-    subprocess.run(
-        [sys.executable, "-c", program, str(file), here.url],
-        env=here.environment(receiver.environment),
+    done = subprocess.run(
+        [sys.executable, "-m", "data_miner.cli.main", "apply", str(file), "--json"],
+        env=here.environment(variables),
+        capture_output=True,
+        text=True,
         check=True,
         timeout=60,
     )
+    assert json.loads(done.stdout)["created"]
+    return done.stderr
+
+
+def _apply_traced(here: Site, receiver: Receiver, *videos: str, stages: str = "download") -> str:
+    """Apply with traces; the trace."""
+    assert _apply(here, receiver.environment, *videos, stages=stages) == ""
     (row,) = here.rows("SELECT traceparent FROM tasks")
     (span,) = receiver.named("apply")
     assert row["traceparent"] == f"00-{span.trace}-{span.id}-01"
@@ -196,6 +199,16 @@ def test_a_receiver_that_is_away_slows_nothing_and_loses_no_work(
     assert time.monotonic() - ended < 20
     assert len(worker.said("spans_not_sent")) <= 1
     assert not [line for line in worker.log().splitlines() if not line.startswith("{")]
+
+
+def test_what_stands_against_traces_is_not_among_the_answers_of_a_command(here: Site) -> None:
+    """Who reads --json from stdout reads JSON; the project is applied."""
+    wrong = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+
+    (line,) = _apply(here, wrong, "a", stages="download").splitlines()
+
+    assert json.loads(line)["event"] == "not_traced"
+    assert here.rows("SELECT traceparent FROM tasks") == [{"traceparent": None}]
 
 
 def test_no_secret_is_in_a_span(here: Site, receiver: Receiver) -> None:
