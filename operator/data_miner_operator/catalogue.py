@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from data_miner import tracing
+from data_miner import telemetry, tracing
 from data_miner.catalog import leadership, owned, progress, pulse, workers
 from data_miner.catalog.apply import Applied
 from data_miner.catalog.leadership import FencedError
@@ -40,6 +40,8 @@ LOCK_SECONDS: Final = 10.0
 REVISION_SECONDS: Final = 30.0
 """How long a schema that was right is taken to be right still."""
 MESSAGE_CHARACTERS: Final = 300
+
+_log = telemetry.logger()
 
 Answer = TypeVar("Answer")
 Key = tuple[str, str]
@@ -139,7 +141,10 @@ class Catalogue:
             )
 
         with tracing.start("apply", {"dataminer.project": named}) as span:
-            return await self._write(write)
+            applied = await self._write(write)
+        if span.trace_id:
+            _log.info("applied", project=named, trace_id=span.trace_id)
+        return applied
 
     async def suspend(self, project_id: int) -> bool:
         """Stop a project whose spec cannot be applied otherwise."""

@@ -133,8 +133,7 @@ class Controller:
         say = _log.error if unexpected else _log.warning
         say(
             "a project could not be reconciled",
-            namespace=key[0],
-            name=key[1],
+            project="/".join(key),
             problem=problem,
             again_in_seconds=round(wait, 1),
             exc_info=unexpected,
@@ -174,7 +173,7 @@ class Controller:
 
     async def _perform(self, seen: Seen, action: Action) -> Performed:
         metrics.ACTIONS.labels(type(action).__name__).inc()
-        _log.info("action", namespace=seen.key[0], name=seen.key[1], what=type(action).__name__)
+        _log.info("action", project="/".join(seen.key), what=type(action).__name__)
         match action:
             case Apply():
                 applied = await self.catalogue.apply(
