@@ -11,7 +11,7 @@ import logging
 import re
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import TCPServer, ThreadingMixIn, UnixStreamServer
@@ -118,6 +118,20 @@ STORE_SWEPT = _counter("store_swept", "Files removed that no row names.", "kind"
 STORE_SWEPT_BYTES = _counter("store_swept_bytes", "Bytes of the removed objects.")
 
 _classes: set[str] = set()
+
+
+DEATHS: Final = ("crashed", "out_of_memory", "stalled")
+"""Reasons of WORKER_CHILD_DEATHS."""
+
+
+def begin(stages: Collection[str]) -> None:
+    """Tell zeros of what has not happened yet, for a worker that serves these stages: from nothing
+    to one is no increase to Prometheus."""
+    for stage in stages:
+        QUEUE_CLAIMS.labels(stage)
+        QUEUE_LEASES_LOST.labels(stage)
+    for reason in DEATHS:
+        WORKER_CHILD_DEATHS.labels(reason)
 
 
 def bounded_class(name: str) -> str:

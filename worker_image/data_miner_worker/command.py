@@ -168,6 +168,7 @@ def _serve(
         ends.callback(scratch.remove)
         liveness = Liveness()
         telemetry.WORKER_SLOTS.set(slots)
+        telemetry.begin(served)
         if metrics_at is not None:
             watch_disks(places(scratch.folder, settings.storage))
             watch_gpus()
