@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from support.product import DEMO_MEDIA, Product, write_project
+from support.product import DEMO_MEDIA, DEMO_PROJECT, Product, write_project
 from support.waiting import eventually
 
 PROJECT = f"""
@@ -85,3 +87,24 @@ def test_one_address_tells_of_the_project_and_of_every_worker(
 
 
 _COUNTED = {"dataminer_stage_outcomes_total"}
+
+
+def test_what_a_project_has_cost_is_what_the_kernel_counted(
+    new_product: Callable[[str], Product],
+) -> None:
+    """Within 2 %: processor time of the tasks' processes, as they were waited for."""
+    product = new_product("counted")
+    assert product.do("apply", DEMO_PROJECT).code == 0
+    worker = product.start("worker", "--until-idle", "--slots", "2")
+    try:
+        os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
+        fields = Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()
+        counted = sum(map(int, fields[13:15])) / os.sysconf("SC_CLK_TCK")
+    finally:
+        worker.kill()
+        worker.communicate()
+
+    (project,) = json.loads(product.do("status", "--json").out)
+    told = sum(costs.get("cpu_seconds", 0.0) for costs in project["stage_costs"].values())
+    assert project["phase"]["name"] == "Complete"
+    assert told == pytest.approx(counted, rel=0.02)
