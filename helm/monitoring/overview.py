@@ -145,9 +145,9 @@ def _projects() -> Panel:
             unit="dateTimeFromNow",
             width=140,
         ),
-        size=(24, 9),
+        size=(24, 8),
         sort=("Project", False),
-        no_value="-",
+        no_value="no project",
     )
 
 
@@ -187,7 +187,7 @@ def _causes() -> Panel:
         Column("Put off", expression=put_off, unit="locale", width=90),
         size=(12, 7),
         sort=("Failed", True),
-        no_value="-",
+        no_value="nothing has failed",
         runbook="DataMinerDeadLettersGrowing",
     )
 
@@ -277,5 +277,4 @@ def _costs() -> Panel:
         ),
         size=(24, 8),
         sort=("CPU time", True),
-        no_value="-",
     )

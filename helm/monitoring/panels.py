@@ -364,7 +364,7 @@ def grid(
 
 
 def _cell(column: Column) -> list[model.DynamicConfigValue]:
-    found = [] if column.label else [_set("unit", column.unit)]
+    found = [] if column.label else [_set("unit", column.unit), _set("noValue", "-")]
     if column.decimals is not None:
         found.append(_set("decimals", column.decimals))
     if column.steps != looks.PLAIN:

@@ -62,10 +62,10 @@ def _tiles() -> Sequence[Panel]:
         tile(
             "Phase",
             "What the project does, and the one word that says most about why.",
-            of_projects(PHASE, "phase", "reason"),
+            _phase_number("phase", "reason"),
             unit="none",
             name="{{phase}}: {{reason}}",
-            steps=looks.BLUE,
+            steps=[(n if n > 1 else None, color) for n, (_, _, color) in enumerate(_LANES, 1)],
             no_value="no project",
             runbook="DataMinerProjectStalled",
         ),
@@ -120,9 +120,10 @@ def _tiles() -> Sequence[Panel]:
     ]
 
 
-def _phase_number() -> str:
+def _phase_number(*labels: str) -> str:
+    """The place of each project's phase in _LANES, from 1."""
     return " or ".join(
-        f"{number} * {of_projects(PHASE, where=among('phase', phases))}"
+        f"{number} * {of_projects(PHASE, *labels, where=among('phase', phases))}"
         for number, (phases, _, _) in enumerate(_LANES, 1)
     )
 
@@ -262,7 +263,6 @@ def _work() -> Sequence[Panel]:
             ),
             size=(16, 10),
             sort=("Stage", False),
-            no_value="-",
         ),
     ]
 
@@ -317,7 +317,6 @@ def _costs() -> Panel:
         Column("CPU time saved", expression=cost("saved_cpu_seconds"), unit="s"),
         size=(24, 10),
         sort=("CPU time", True),
-        no_value="-",
     )
 
 

@@ -52,10 +52,11 @@ def pages(
 def page(board: Json, view: View) -> str:
     """One dashboard, with nothing from elsewhere."""
     begin, end = (datetime.fromtimestamp(at, UTC) for at in (view.begin, view.end))
+    shape = "%H:%M:%S" if view.end - view.begin < 600 else "%H:%M"
     return _PAGE.format(
         title=escape(board["title"]),
         style=_STYLE.read_text(),
-        span=f"{begin:%Y-%m-%d %H:%M} to {end:%H:%M} UTC",
+        span=f"{begin:%Y-%m-%d {shape}} to {end:{shape}} UTC",
         panels="\n".join(panel_html(panel, view) for panel in board["panels"]),
     )
 

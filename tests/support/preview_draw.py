@@ -97,7 +97,7 @@ def curves(
     """Lines or areas with both axes. `filled` is how strong an area below its line is, from 0 to 1;
     `limits` are dashed lines with their colours."""
     piled = _piled(found) if stacked else [[(at, 0.0, v) for at, v in c.points] for c in found]
-    tops = [top for layer in piled for _, _, top in layer] or [0.0]
+    tops = [top for layer in piled for _, _, top in layer if math.isfinite(top)] or [0.0]
     low = least if least is not None else min(0.0, *tops)
     marks = ticks.over(low, most if most is not None else max(tops))
     high = most if most is not None else max(marks[-1], *tops)

@@ -39,7 +39,7 @@ class View:
     @property
     def step_seconds(self) -> float:
         """Between two points."""
-        return max(1.0, (self.end - self.begin) / _POINTS)
+        return (self.end - self.begin) / _POINTS
 
     def expression(self, target: Json) -> str:
         """With the variables' values, `$__rate_interval` as Grafana works it out."""
@@ -52,10 +52,9 @@ class View:
 
     def over_time(self, target: Json) -> list[Series]:
         """What it answers over the span."""
-        step = self.step_seconds
-        end = self.end // step * step
+        seconds = _POINTS * self.step_seconds
         return self.prometheus.query_range(
-            self.expression(target), seconds=end - self.begin, step_seconds=step, until=end
+            self.expression(target), seconds=seconds, step_seconds=self.step_seconds, until=self.end
         )
 
     def color(self, name: str) -> str:
@@ -243,9 +242,7 @@ def merged(frames: Mapping[str, Sequence[Sample]]) -> list[dict[str, Any]]:
 def _cell(panel: Json, view: View, looks: Json, field: str, row: Mapping[str, Any]) -> str:
     value = row.get(field)
     if value is None:
-        return (
-            f'<td class="{_align(field)}">{escape(_no_value(panel) if _align(field) else "")}</td>'
-        )
+        return f'<td class="{_align(field)}">{escape(looks.get("noValue", ""))}</td>'
     if not _align(field):
         text = _mapped(looks, value) or str(value)
         color = _mapped_color(looks, value)

@@ -17,11 +17,11 @@ ABOVE: Final = "+Inf"
 def score_counts(scores: NDArray[np.float64], space: str) -> Mapping[str, int]:
     """Frames by the upper edge (inclusive) of the interval that their score is in.
 
-    Intervals without a frame are left out. `space` is that of the thresholds: ``Probability`` or
-    ``Logit``.
+    All intervals are there, so that counts of many videos can be summed edge by edge. `space` is
+    that of the thresholds: ``Probability`` or ``Logit``.
     """
     edges = LOGIT_EDGES if space == "Logit" else PROBABILITY_EDGES
     places = np.searchsorted(edges, scores, side="left")
     names = [*(f"{edge:g}" for edge in edges), ABOVE]
     counts = np.bincount(places, minlength=len(names))
-    return {name: int(count) for name, count in zip(names, counts, strict=True) if count}
+    return {name: int(count) for name, count in zip(names, counts, strict=True)}
