@@ -100,8 +100,8 @@ class Pair:
         process = self.product.start("worker", "--slots", "2", "--until-idle")
         try:
             yield
-            _, log = process.communicate(timeout=120)
-            assert process.returncode == 0, log
+            log, problem = process.communicate(timeout=120)
+            assert process.returncode == 0, log + problem
         finally:
             if process.poll() is None:
                 process.kill()
