@@ -198,16 +198,16 @@ def _pace() -> Sequence[Panel]:
     return [
         chart(
             "Images kept",
-            "Images that each project keeps, over time.",
-            Line(of_projects(IMAGES, where=KEPT), name),
+            "Images that each project keeps, over time; the twenty largest.",
+            Line(f"topk(20, {of_projects(IMAGES, where=KEPT)})", name),
             unit="locale",
             size=(8, 8),
             stepped=True,
         ),
         chart(
             "Images per hour",
-            "How fast each project keeps images, by the 10 minutes before.",
-            Line(IMAGES_PER_HOUR, name),
+            "How fast each project keeps images, by the 10 minutes before; the twenty fastest.",
+            Line(f"topk(20, {IMAGES_PER_HOUR})", name),
             unit="locale",
             size=(8, 8),
             decimals=0,
