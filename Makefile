@@ -26,14 +26,15 @@ check: setup ## format, lint, types, import rules, unit tests
 	.venv/bin/lint-imports
 	$(PY) -m pytest -q -n 2 tests/unit
 
-test: check ## check, then PostgreSQL, media, models, workers, the chart and a Kubernetes control plane
+test: check ## check, then PostgreSQL, media, models, workers, the chart, a Kubernetes control plane, Prometheus
 	@scripts/controlplane >/dev/null
 	@scripts/helmtools >/dev/null
+	@scripts/prometheus >/dev/null
 	$(PY) -m coverage run -m pytest -q tests/unit/operator/reconcile tests/unit/operator/scaling \
 		-k "not simulation and not document and not properties"
 	$(PY) -m coverage report --skip-covered
 	$(PY) -m pytest -n 2 --dist loadfile tests/models tests/integration tests/cluster tests/chart tests/e2e \
-		tests/docs --ignore=tests/docs/test_cluster.py
+		tests/docs tests/monitoring --ignore=tests/docs/test_cluster.py
 
 test-cluster: setup ## the cluster tests alone; KUBECONFIG=... runs them on that cluster
 	@scripts/controlplane >/dev/null

@@ -215,6 +215,31 @@ def test_a_database_that_is_away_is_told_of(watched: Monitored) -> None:
     watched.ceases("DataMinerDatabaseUnreachable")
 
 
+def test_a_model_that_nobody_has_is_told_of(watched: Monitored) -> None:
+    """Until the project names one that is there."""
+    filtered = {"filter": {"model": "no-such-model", "positive": ["a ball"]}}
+    files = {"files": {"uri": str(DEMO_MEDIA)}}
+    watched.installation.cluster.apply(project("modelless", files, **filtered))
+
+    watched.fires("DataMinerModelsNotReady", project="modelless")
+
+    filtered["filter"]["model"] = "tiny-siglip"
+    watched.installation.cluster.apply(project("modelless", files, **filtered))
+    watched.ceases("DataMinerModelsNotReady")
+
+
+def test_operators_that_are_gone_are_missed(watched: Monitored) -> None:
+    """Both at once; one that comes back is enough."""
+    for each in watched.installation.operators:
+        each.kill()
+
+    watched.fires("DataMinerOperatorDown")
+
+    for each in watched.installation.operators:
+        each.start()
+    watched.ceases("DataMinerOperatorDown")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user may mount no disk to fill")
 def test_a_disk_that_fills_up_is_told_of(watched: Monitored, disk: Path | None) -> None:
     """Until there is room again."""
