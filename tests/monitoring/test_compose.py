@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -187,5 +190,19 @@ def test_the_logs_are_read_where_workers_write_them() -> None:
     assert f"{PREFIX}HOME" == "DATA_MINER_HOME"
     place = f"${{DATA_MINER_HOME:-{Settings().home}}}/logs"
     assert (place, "/logs", "ro") in mounts(SERVICES["alloy"])
-    assert '"__path__" = "/logs/*.log"' in (EXAMPLES / "compose" / "logs.alloy").read_text()
+    assert '{"__path__" = "/logs/*.log"' in (EXAMPLES / "compose" / "logs.alloy").read_text()
     assert "DATA_MINER_UID" in SERVICES["alloy"]["user"]
+
+
+def test_a_line_of_the_log_has_what_is_taken_out_of_it() -> None:
+    """Its level, and a time that Go reads as RFC 3339."""
+    write = "from data_miner import telemetry as t; t.configure_logging(); t.logger().info('x')"
+    said = subprocess.run(
+        [sys.executable, "-c", write], capture_output=True, text=True, check=True
+    ).stderr
+    line = json.loads(said)
+    alloy = (EXAMPLES / "compose" / "logs.alloy").read_text()
+    [taken] = re.findall(r"expressions = \{(.*)\}", alloy)
+    assert set(re.findall(r'= "(\w+)"', taken)) == {"level", "timestamp"} <= line.keys()
+    assert datetime.fromisoformat(line["timestamp"]).tzinfo is not None
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", line["timestamp"])
