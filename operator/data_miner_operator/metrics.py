@@ -149,6 +149,10 @@ SCHEMA_MATCHES = _gauge(
 SCHEMA_MATCHES.set(1)  # who stands by does not ask
 DATABASE_AWAY = _counter("dataminer_database_away", "Times that PostgreSQL could not be asked.")
 
+for _reason in ("api", "conflict", "database", "defect", "timeout"):
+    # From nothing to one is no increase to Prometheus.
+    RECONCILE_ERRORS.labels(_reason)
+
 _STATES: Final = ("ready", "running", "waiting", "throttled", "failed")
 
 
