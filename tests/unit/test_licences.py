@@ -15,6 +15,7 @@ FREE = re.compile(
 """Licences that ask for no more than to be named."""
 COPYLEFT = re.compile(r"gpl|general public|mpl|mozilla|eupl|cddl|sspl|epl|eclipse", re.I)
 NAMED = {
+    "certifi": "MPL-2.0",
     "psycopg2-binary": "LGPL-3.0",
     "tqdm": "MPL-2.0",
 }
