@@ -68,6 +68,13 @@ def as_gauges(text: str) -> CollectorRegistry:
     return registry
 
 
+def read(url: str) -> None:
+    """Take an answer as it comes."""
+    with urllib.request.urlopen(url) as answer:
+        while answer.read1(1 << 20):
+            pass
+
+
 def main(projects: int) -> None:
     """Print what a scrape takes."""
     metrics = ProjectMetrics()
@@ -84,9 +91,9 @@ def main(projects: int) -> None:
     tell_ms = best_ms(tell)
     registry = as_gauges(metrics.text())
     library_ms = best_ms(lambda: generate_latest(registry))
-    server = telemetry.serve(0, more=metrics.text)
+    server = telemetry.serve(0, more=metrics.blocks)
     url = f"http://127.0.0.1:{server.server_address[1]}/metrics"
-    scrape_ms = best_ms(lambda: urllib.request.urlopen(url).read())
+    scrape_ms = best_ms(lambda: read(url))
     server.shutdown()
     lines = metrics.text().splitlines()
     series = sum(not line.startswith("#") for line in lines)

@@ -341,7 +341,7 @@ def _ended(task: asyncio.Task[Any]) -> None:
 def _serve(port: int, health: Health) -> TCPServer:
     try:
         server = telemetry.serve(
-            port, health.not_alive, health.routes(), metrics.REGISTRY, PROJECT_METRICS.text
+            port, health.not_alive, health.routes(), metrics.REGISTRY, PROJECT_METRICS.blocks
         )
     except OSError as error:
         raise StorageError(f"--metrics-port {port}: {error.strerror}") from None

@@ -11,7 +11,7 @@ import logging
 import re
 import sys
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import TCPServer, ThreadingMixIn, UnixStreamServer
@@ -151,6 +151,10 @@ def counted(stage: str, counters: Mapping[str, float]) -> None:
             STAGE_COUNTS.labels(stage, name).inc(amount)
 
 
+Blocks = Sequence[Sequence[bytes]]
+"""An answer in blocks, each of pieces: joined and sent one block after the other."""
+
+
 class _SocketServer(ThreadingMixIn, UnixStreamServer):
     daemon_threads = True
 
@@ -160,15 +164,15 @@ def serve(
     health: Callable[[], str | None] = lambda: None,
     routes: Mapping[str, Callable[[], tuple[bool, str]]] | None = None,
     registry: CollectorRegistry = WORKER_REGISTRY,
-    more: Callable[[], str] = str,
+    more: Callable[[], Blocks] = list,
 ) -> TCPServer:
     """Serve ``/metrics`` and ``/healthz`` from a thread: on a port of all addresses, where 0 picks
     a free one, or at the path of a socket, which replaces what an earlier process left there.
 
     `health` gives None while all is well, else the reason, which is answered with 503. `routes`
     adds paths, each with whether all is well and a line to answer. `registry` holds the metrics,
-    and `more` gives further ones: gauges as text that is right in both formats. Raises OSError when
-    the port is taken. The caller ends it with ``shutdown()``.
+    and `more` gives further ones: gauges as text that is right in both formats, in blocks. Raises
+    OSError when the port is taken. The caller ends it with ``shutdown()``.
     """
 
     def healthy() -> tuple[bool, str]:
@@ -185,16 +189,18 @@ def serve(
                 self._answer(200, *_exposition(self.headers.get("Accept", ""), registry, more()))
             elif path in answers:
                 well, text = answers[path]()
-                self._answer(200 if well else 503, f"{text}\n".encode(), "text/plain")
+                self._answer(200 if well else 503, [[f"{text}\n".encode()]], "text/plain")
             else:
-                self._answer(404, f"{known}\n".encode(), "text/plain")
+                self._answer(404, [[f"{known}\n".encode()]], "text/plain")
 
-        def _answer(self, status: int, body: bytes, kind: str) -> None:
+        def _answer(self, status: int, body: Blocks, kind: str) -> None:
+            length = sum(sum(map(len, block)) for block in body)
             self.send_response(status)
             self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(length))
             self.end_headers()
-            self.wfile.write(body)
+            for block in body:
+                self.wfile.write(b"".join(block))
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Say nothing: a probe every few seconds is no news."""
@@ -214,7 +220,7 @@ _END: Final = b"# EOF\n"
 """Of the OpenMetrics format."""
 
 
-def _exposition(accept: str, registry: CollectorRegistry, more: str) -> tuple[bytes, str]:
+def _exposition(accept: str, registry: CollectorRegistry, more: Blocks) -> tuple[Blocks, str]:
     """All metrics in the format that is asked for, and its name; only OpenMetrics has exemplars."""
     try:
         encode, kind = choose_encoder(accept)
@@ -222,8 +228,8 @@ def _exposition(accept: str, registry: CollectorRegistry, more: str) -> tuple[by
         encode, kind = choose_encoder("")
     own = encode(registry)
     if own.endswith(_END):
-        return own.removesuffix(_END) + more.encode() + _END, kind
-    return own + more.encode(), kind
+        return [[own.removesuffix(_END)], *more, [_END]], kind
+    return [[own], *more], kind
 
 
 _SECRET_KEY: Final = re.compile(

@@ -55,9 +55,9 @@ class Scrape:
         self._projects.tell_objects({key: {"metadata": {}, "status": self._status(state)}})
         self._projects.tell_progress(key, state)
 
-    def text(self) -> str:
+    def blocks(self) -> list[list[bytes]]:
         """The project's series."""
-        return self._projects.text()
+        return self._projects.blocks()
 
     def _status(self, state: Progress) -> dict[str, Any]:
         complete = state.phase.name == "Complete"
@@ -92,7 +92,7 @@ def scraped(port: int | None, target_images: int | None) -> Iterator[Scrape | No
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Workers(folder))
         try:
-            server = telemetry.serve(port, registry=registry, more=scrape.text)
+            server = telemetry.serve(port, registry=registry, more=scrape.blocks)
         except OSError as error:
             raise StorageError(f"--metrics-port {port}: {error.strerror}") from None
         scrape.port = int(server.server_address[1])

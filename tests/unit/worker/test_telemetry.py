@@ -82,7 +82,7 @@ def test_a_process_tells_only_what_is_its_own() -> None:
 
 def test_further_metrics_follow_those_of_the_registry() -> None:
     """Whoever keeps series as text has them served with the others, as they are at that moment."""
-    texts = iter(["", "more 1\n"])
+    texts: Iterator[list[list[bytes]]] = iter([[], [[b"more ", b"1\n"], [b"less 2\n"]]])
     server = telemetry.serve(0, more=lambda: next(texts))
     try:
         url = f"http://127.0.0.1:{server.server_address[1]}/metrics"
@@ -92,7 +92,7 @@ def test_further_metrics_follow_those_of_the_registry() -> None:
         server.server_close()
 
     assert b"more 1" not in first
-    assert second.endswith(b"\nmore 1\n")
+    assert second.endswith(b"\nmore 1\nless 2\n")
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_what_is_served_is_whole_in_both_formats(accept: str) -> None:
     projects.tell_objects({("a", "b"): {"metadata": {"resourceVersion": "1"}, "status": status}})
     projects.tell_progress(("a", "b"), a_progress())
     telemetry.STAGE_SECONDS.labels("download", "done").observe(1, {"trace_id": "1" * 32})
-    server = telemetry.serve(0, registry=metrics.REGISTRY, more=projects.text)
+    server = telemetry.serve(0, registry=metrics.REGISTRY, more=projects.blocks)
     workers = telemetry.serve(0)
     try:
         bodies = [_scraped(each.server_address[1], accept) for each in (server, workers)]
