@@ -45,13 +45,18 @@ def product(tmp_path: Path) -> Product:
 
 @contextlib.contextmanager
 def running(product: Product, project: Path) -> Iterator[subprocess.Popen[str]]:
-    """A run whose workers have begun; killed at the end if it still goes on."""
+    """A run whose workers have begun; ended, with its database, if it still goes on at the end."""
     process = product.start("run", project, "--json", "--workers", "2")
     try:
         # The database is there once the run has written its project.
         eventually(lambda: (product.home / "logs").is_dir() or process.poll() is not None)
         yield process
     finally:
+        if process.poll() is None:
+            # A killed one would leave its PostgreSQL behind, for the next run to find.
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(30)
         if process.poll() is None:
             process.kill()
         process.communicate()
