@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol, Self, TypeVar
 
 from grafana_foundation_sdk.builders import bargauge, common, heatmap, prometheus, stat, table
 from grafana_foundation_sdk.builders import dashboard as build
@@ -62,6 +62,26 @@ class Column:
     """There for links to name it, and not shown."""
 
 
+class _Panel(Protocol):
+    """What builders of all kinds of panels can do."""
+
+    def title(self, title: str, /) -> Self: ...
+    def description(self, description: str, /) -> Self: ...
+    def datasource(self, datasource: model.DataSourceRef, /) -> Self: ...
+    def span(self, w: int, /) -> Self: ...
+    def height(self, h: int, /) -> Self: ...
+
+
+Begun = TypeVar("Begun", bound=_Panel)
+
+
+def _begun(panel: Begun, title: str, description: str, size: tuple[int, int]) -> Begun:
+    """A panel with what every kind has; `size` is its width of 24, and its height."""
+    width, height = size
+    panel = panel.title(title).description(description).datasource(SOURCE)
+    return panel.span(width).height(height)
+
+
 def tile(
     title: str,
     description: str,
@@ -80,12 +100,7 @@ def tile(
     """One number; with `name` one text, made of labels."""
     kind = parts.BigValueTextMode.NAME if name else parts.BigValueTextMode.VALUE
     panel = (
-        stat.Panel()
-        .title(title)
-        .description(description)
-        .datasource(SOURCE)
-        .span(size[0])
-        .height(size[1])
+        _begun(stat.Panel(), title, description, size)
         .with_target(_instant(expression, "A", name))
         .unit(unit)
         .no_value(no_value)
@@ -127,12 +142,7 @@ def chart(
     with."""
     alone = len(queries) == 1 and "{{" not in queries[0].name
     panel = (
-        lines.Panel()
-        .title(title)
-        .description(description)
-        .datasource(SOURCE)
-        .span(size[0])
-        .height(size[1])
+        _begun(lines.Panel(), title, description, size)
         .unit(unit)
         .no_value(no_value)
         .draw_style(parts.GraphDrawStyle.BARS if bars else parts.GraphDrawStyle.LINE)
@@ -205,12 +215,7 @@ def bars(
 ) -> Panel:
     """A horizontal bar for each series, in the order of the queries."""
     panel = (
-        bargauge.Panel()
-        .title(title)
-        .description(description)
-        .datasource(SOURCE)
-        .span(size[0])
-        .height(size[1])
+        _begun(bargauge.Panel(), title, description, size)
         .unit(unit)
         .min(0)
         .no_value(no_value)
@@ -244,12 +249,7 @@ def lanes(
 ) -> Panel:
     """A lane for each series over time, coloured by the text of its value."""
     panel = (
-        timeline.Panel()
-        .title(title)
-        .description(description)
-        .datasource(SOURCE)
-        .span(size[0])
-        .height(size[1])
+        _begun(timeline.Panel(), title, description, size)
         .unit("none")
         .no_value(no_value)
         .with_target(_query(query.expression, 0, query.name).range())
@@ -277,12 +277,7 @@ def buckets(
     """How a value spreads, over time: the stronger a cell, the more of it; from cumulative
     counts by `le`."""
     return (
-        heatmap.Panel()
-        .title(title)
-        .description(description)
-        .datasource(SOURCE)
-        .span(size[0])
-        .height(size[1])
+        _begun(heatmap.Panel(), title, description, size)
         .with_target(_query(expression, 0, "{{le}}").range().format(PromQueryFormat.HEATMAP))
         .calculate(False)
         .cell_gap(1)
@@ -319,12 +314,7 @@ def grid(
     """A table of rows with the same labels. `sort` is a column's title, and whether the greatest
     comes first."""
     panel = (
-        table.Panel()
-        .title(title)
-        .description(description)
-        .datasource(SOURCE)
-        .span(size[0])
-        .height(size[1])
+        _begun(table.Panel(), title, description, size)
         .unit("short")
         .no_value(no_value)
         .thresholds(looks.thresholds(looks.PLAIN))

@@ -13,28 +13,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from support.product import DEMO_MEDIA, Product, write_project
+from support.product import STARS, Product, write_project
 from support.waiting import eventually
 
-PROJECT = f"""
-apiVersion: data-miner.io/v1alpha1
-kind: MiningProject
-metadata: {{name: local}}
-spec:
-  sources:
-    - files: {{uri: {DEMO_MEDIA}, glob: "*"}}
-  sampling: {{strategy: Time, every: 250ms}}
-  filter: {{model: tiny-siglip, positive: [a photo of a star], thresholds: {{positive: 0.5}}}}
-  dedup: {{model: tiny-dino, threshold: 0.9}}
-  export: {{formats: [COCO]}}
-"""
 STOP_SECONDS = 5.0
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """The project's file."""
-    return write_project(tmp_path, PROJECT)
+    return write_project(tmp_path, STARS)
 
 
 @pytest.fixture

@@ -11,21 +11,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from support.product import DEMO_MEDIA, DEMO_PROJECT, Product, write_project
+from support.product import DEMO_PROJECT, STARS, Product, write_project
 from support.waiting import eventually
-
-PROJECT = f"""
-apiVersion: data-miner.io/v1alpha1
-kind: MiningProject
-metadata: {{name: local}}
-spec:
-  sources:
-    - files: {{uri: {DEMO_MEDIA}, glob: "*"}}
-  sampling: {{strategy: Time, every: 250ms}}
-  filter: {{model: tiny-siglip, positive: [a photo of a star], thresholds: {{positive: 0.5}}}}
-  dedup: {{model: tiny-dino, threshold: 0.9}}
-  export: {{formats: [COCO]}}
-"""
 
 Samples = list[tuple[str, dict[str, str], float]]
 
@@ -44,7 +31,7 @@ def test_one_address_tells_of_the_project_and_of_every_worker(
     """Each worker has its number, and what they did adds up to what the project has."""
     product = new_product("scraped")
     process = product.start(
-        *("run", write_project(tmp_path, PROJECT), "--json", "--workers", "2"),
+        *("run", write_project(tmp_path, STARS), "--json", "--workers", "2"),
         *("--slots", "1", "--metrics-port", "0"),
     )
     seen: list[Samples] = []

@@ -281,11 +281,7 @@ def test_everybody_is_scraped(watched: Monitored, mined: dict[str, Any]) -> None
 
 
 def _status(watched: Monitored) -> dict[str, Any]:
-    return next(each for each in _statuses(watched) if each["name"] == "demo")
-
-
-def _statuses(watched: Monitored) -> list[dict[str, Any]]:
-    """What `data-miner status` prints of every project."""
+    """What `data-miner status` prints of the demo project."""
     environment = {**os.environ, **watched.installation.worker_environment()}
     said = subprocess.run(
         [sys.executable, "-m", "data_miner.cli.main", "status", "--json"],
@@ -295,4 +291,4 @@ def _statuses(watched: Monitored) -> list[dict[str, Any]]:
         text=True,
     )
     found: list[dict[str, Any]] = json.loads(said.stdout)
-    return found
+    return next(each for each in found if each["name"] == "demo")

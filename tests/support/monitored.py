@@ -19,7 +19,7 @@ from support.installation import Installation, installation_in
 from support.kube_client import KubeClient
 from support.node import NodeSpec, ProcessNode
 from support.product import every
-from support.prometheus import Prometheus
+from support.prometheus import Prometheus, scrape_of_file
 from support.users_cluster import UsersCluster, wanted
 from support.waiting import eventually
 
@@ -116,8 +116,8 @@ def monitored_in(
             home / "prometheus",
             [
                 # As the chart's monitors have them scraped.
-                {**_of_file("data-miner-operator", targets.operators), "honor_labels": True},
-                _of_file("data-miner-worker", targets.workers),
+                {**scrape_of_file("data-miner-operator", targets.operators), "honor_labels": True},
+                scrape_of_file("data-miner-worker", targets.workers),
             ],
             [rules],
             interval_seconds=SCRAPE_SECONDS,
@@ -125,13 +125,6 @@ def monitored_in(
         every(0.5, lambda: targets.follow(installation)),
     ):
         yield Monitored(installation, prometheus)
-
-
-def _of_file(job: str, path: Path) -> dict[str, Any]:
-    return {
-        "job_name": job,
-        "file_sd_configs": [{"files": [str(path)], "refresh_interval": "1s"}],
-    }
 
 
 @dataclass

@@ -23,6 +23,19 @@ from support.waiting import eventually
 REPOSITORY = Path(__file__).parents[2]
 DEMO_MEDIA = REPOSITORY / "examples" / "demo" / "media"
 DEMO_PROJECT = REPOSITORY / "examples" / "demo.yaml"
+STARS = f"""
+apiVersion: data-miner.io/v1alpha1
+kind: MiningProject
+metadata: {{name: local}}
+spec:
+  sources:
+    - files: {{uri: {DEMO_MEDIA}, glob: "*"}}
+  sampling: {{strategy: Time, every: 250ms}}
+  filter: {{model: tiny-siglip, positive: [a photo of a star], thresholds: {{positive: 0.5}}}}
+  dedup: {{model: tiny-dino, threshold: 0.9}}
+  export: {{formats: [COCO]}}
+"""
+"""The YAML of a project that looks for stars in the demo clips, and is called ``local``."""
 
 FAST = {
     # Crashes are found in a second instead of two minutes; nothing else changes.
