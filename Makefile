@@ -7,7 +7,7 @@ SEED ?= 1
 SOAK_LOG ?= out/soak.log
 GENERATED := crds docs/reference docs/configuration.md docs/values.md helm/data-miner
 
-.PHONY: help setup demo test test-cluster test-chart test-images test-install images cluster-up cluster-down soak check generate verify bench demo-models lock clean
+.PHONY: help setup demo test test-cluster test-chart test-images test-install test-export images cluster-up cluster-down soak check generate verify bench demo-models lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ test-images: setup ## the container images, as root: built, then looked into (LA
 test-install: setup ## the images, the chart and the documents on two real nodes, as root
 	@# The release of tests/install serves every namespace to the end, so the documents come before.
 	$(PY) -m pytest tests/realnode tests/docs/test_cluster.py tests/install
+
+test-export: ## models from torch to ONNX, against what was published (installs 5 GB for torch)
+	@scripts/setup test-export
+	.make/test-export/bin/python -m pytest -n 2 --dist loadfile tests/export
 
 images: ## build the container images here, without a registry (as root)
 	@scripts/images all

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
@@ -20,7 +21,10 @@ from data_miner_models.errors import ModelError
 from data_miner_models.preprocessing import Preprocessing
 
 BUNDLED = Path(__file__).parent / "bundled"
-Family = Literal["siglip", "dino", "open-vocabulary"]
+Family = Literal["siglip", "dino", "open-vocabulary", "grounded"]
+HALF: Final = "-fp16"
+"""Behind the role of a graph: the same one in half precision, which a GPU runs instead."""
+_BESIDES: Final = frozenset({"weights", "golden"})
 _STRICT = ConfigDict(extra="forbid")
 
 
@@ -75,23 +79,33 @@ class ModelCard:
     Attributes:
         name: the card's file name without its suffix.
         family: which contract the model keeps. siglip: vectors of images and texts that can be
-            compared, with `scoring`. dino: vectors of images. open-vocabulary: boxes for texts.
+            compared, with `scoring`. dino: vectors of images. open-vocabulary: boxes with vectors
+            that are compared with those of texts. grounded: boxes for all texts at once.
         licence: SPDX expression of the weights.
         summary: one sentence for a list of models.
         warning: what a user must know before trusting the model; absent means nothing special.
         folder: where the card lies.
         preprocessing: how a frame becomes the image graph's input.
-        files: by role: "image" and, where the family needs them, "text" and "tokenizer".
-        graphs: by the role of their file.
+        files: by role: "image" and, where the family needs them, "text" and "tokenizer"; of a
+            grounded model one "image-HxW" for each size. "weights" are what several graphs share,
+            "golden" is what `data-miner models verify` holds the model against, and "<role>-fp16"
+            is a graph in half precision.
+        graphs: by the role of their file; one in half precision takes and gives the same.
         dimension: length of the vectors that the model compares.
-        scoring: from cosine to probability; absent for dino.
+        scoring: from cosine to probability; absent for dino and grounded, and where an
+            open-vocabulary graph gives `shift` and `scale` for each box.
+        max_batch: most that may run at once without one input touching another's numbers; absent
+            means any number.
         training: what data the model saw.
         metrics: held-out figures, for people.
+        source: where the weights came from: a name on a hub, or words.
+        revision: which of its states; absent where nobody knows.
+        parity: how far the graphs are from the published model, as measured at the export.
     """
 
     __pydantic_config__ = _STRICT
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
     family: Family
     licence: str
     summary: str
@@ -102,15 +116,19 @@ class ModelCard:
     dimension: Annotated[int, Field(ge=1)]
     scoring: Scoring | None = None
     warning: str | None = None
+    max_batch: Annotated[int, Field(ge=1)] | None = None
     training: str = ""
+    source: str = ""
+    revision: str = ""
     metrics: Mapping[str, object] = field(default_factory=dict)
+    parity: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
         """SHA-256 (hex) over everything that decides the model's numbers, and nothing else."""
         deciding = {
             "family": self.family,
-            "files": {role: file.sha256 for role, file in self.files.items()},
+            "files": {role: file.sha256 for role, file in self.files.items() if role != "golden"},
             "preprocessing": self.preprocessing.key,
             "graphs": {
                 role: {
@@ -122,6 +140,8 @@ class ModelCard:
             "dimension": self.dimension,
             "scoring": [self.scoring.scale, self.scoring.bias] if self.scoring else None,
         }
+        if self.max_batch is not None:
+            deciding["max_batch"] = self.max_batch
         canonical = json.dumps(deciding, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -133,16 +153,35 @@ class ModelCard:
 
     @model_validator(mode="after")
     def _has_what_its_family_needs(self) -> Self:
-        roles = {"image"} if self.family == "dino" else {"image", "text", "tokenizer"}
-        if set(self.files) != roles:
-            raise ValueError(f"family {self.family} has the files {', '.join(sorted(roles))}")
-        if set(self.graphs) != roles - {"tokenizer"}:
+        graphs = {role for role in self.files if role not in _BESIDES | {"tokenizer"}}
+        graphs = {role for role in graphs if role.removesuffix(HALF) == role}
+        if set(self.graphs) != graphs:
             raise ValueError("graphs must describe exactly the ONNX files")
-        if (self.scoring is None) != (self.family == "dino"):
-            raise ValueError("scoring belongs to siglip and open-vocabulary, and to no other")
+        if self.family == "grounded":
+            if not graphs or not all(_SIZED.fullmatch(role) for role in graphs):
+                raise ValueError("family grounded has files image-HxW, one for each size")
+        elif graphs != ({"image"} if self.family == "dino" else {"image", "text"}):
+            needs = "image" if self.family == "dino" else "image, text, tokenizer"
+            raise ValueError(f"family {self.family} has the files {needs}")
+        if ("tokenizer" in self.files) != (self.family != "dino"):
+            verb = "has no" if self.family == "dino" else "needs a"
+            raise ValueError(f"family {self.family} {verb} tokenizer")
+        halves = {role.removesuffix(HALF) for role in self.files if role.endswith(HALF)}
+        if not halves <= graphs:
+            raise ValueError(f"{min(halves - graphs)}{HALF} has no counterpart without {HALF}")
+        if (self.scoring is not None) != self._scores_by_card():
+            raise ValueError(
+                "scoring belongs to siglip, and to open-vocabulary without shift and scale"
+            )
         return self
 
+    def _scores_by_card(self) -> bool:
+        if self.family == "open-vocabulary":
+            return not {"shift", "scale"} <= set(self.graphs["image"].outputs)
+        return self.family == "siglip"
 
+
+_SIZED: Final = re.compile(r"image-[1-9][0-9]*x[1-9][0-9]*")
 _READER = TypeAdapter(ModelCard)
 
 
@@ -164,10 +203,18 @@ def list_cards(stores: Sequence[Path] = ()) -> tuple[ModelCard, ...]:
     return tuple(_read(cards[name]) for name in sorted(cards))
 
 
-def verify(card: ModelCard) -> None:
-    """Check size and sha256 of every file. Raises ModelError naming the first that is wrong."""
-    for role in sorted(card.files):
-        _verify_file(card, role)
+def verify(card: ModelCard, roles: Collection[str] | None = None, *, again: bool = False) -> None:
+    """Check size and sha256 of every file, or of those with these roles.
+
+    Args:
+        again: read files that this process has read before, too; else only those that are others
+            by their times since.
+
+    Raises:
+        ModelError: naming the first that is wrong.
+    """
+    for role in sorted(card.files if roles is None else roles):
+        _verify_file(card, role, again)
 
 
 def _find(stores: Sequence[Path]) -> dict[str, Path]:
@@ -178,29 +225,43 @@ def _find(stores: Sequence[Path]) -> dict[str, Path]:
     return found
 
 
-def _read(path: Path) -> ModelCard:
+def parse_card(text: str, path: Path) -> ModelCard:
+    """The card with this text, which lies (or will lie) at `path`.
+
+    Raises ModelError, with the place that is wrong.
+    """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-        card = _READER.validate_python({**content, "folder": path.parent})
+        card = _READER.validate_python({**tomllib.loads(text), "folder": path.parent})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "card"
         raise ModelError(f"model card {path}: {where}: {first['msg']}") from error
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise ModelError(f"model card {path}: {error}") from error
     if card.name != path.stem:
         raise ModelError(f"model card {path}: name is {card.name!r}, but the file is {path.name}")
     return card
 
 
-def _verify_file(card: ModelCard, role: str) -> None:
+def _read(path: Path) -> ModelCard:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ModelError(f"model card {path}: {error}") from error
+    return parse_card(text, path)
+
+
+def _verify_file(card: ModelCard, role: str, again: bool) -> None:
     file, path = card.files[role], card.path(role)
     try:
-        size = path.stat().st_size
-        if size != file.bytes:
+        status = path.stat()
+        if status.st_size != file.bytes:
             raise ModelError(
-                f"model {card.name}: {path} has {size} bytes, its card says {file.bytes}"
+                f"model {card.name}: {path} has {status.st_size} bytes, its card says {file.bytes}"
             )
+        state = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
+        if _VERIFIED.get(file.sha256) == state and not again:
+            return
         with path.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
@@ -209,3 +270,8 @@ def _verify_file(card: ModelCard, role: str) -> None:
         raise ModelError(
             f"model {card.name}: {path} has sha256 {found}, its card says {file.sha256}"
         )
+    _VERIFIED[file.sha256] = state
+
+
+_VERIFIED: Final[dict[str, tuple[int, ...]]] = {}
+"""The state of files that had the hash: gigabytes are not read again for each graph of a model."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +36,15 @@ def _stores(home: Path) -> list[Path]:
     return [*(Path(p).expanduser() for p in named if p), home.expanduser() / "models"]
 
 
+def first_store(home: Path) -> Path:
+    """Where models are put that were asked for without saying where."""
+    return _stores(home)[0]
+
+
+for _point in entry_points(group="data_miner.model_commands"):
+    app.command(_point.name)(_point.load())
+
+
 @app.command("list")
 def list_models(home: _Home = _HOME, as_json: _AsJson = False) -> None:
     """The models of this installation and the bundled ones; width is that of their vectors."""
@@ -55,16 +67,20 @@ def list_models(home: _Home = _HOME, as_json: _AsJson = False) -> None:
 def verify_models(
     names: Annotated[list[str] | None, typer.Argument(help="Models; all when none.")] = None,
     home: _Home = _HOME,
+    run: Annotated[
+        bool, typer.Option(help="Let each model say again what it said at its export.")
+    ] = True,
     as_json: _AsJson = False,
 ) -> None:
-    """Check size and sha256 of every file; exit code 6 when one is wrong."""
+    """Check every file's hash and what the model says; exit code 6 when something is wrong."""
     stores = _stores(home)
     checked: list[dict[str, object]] = []
     wrong = 0
     for name in names or [card.name for card in list_cards(stores)]:
         try:
             card = load_card(name, stores)
-            verify(card)
+            verify(card, again=True)
+            said = _run_again(card) if run else ()
         except ModelError as error:
             wrong += 1
             checked.append({"name": name, "error": str(error)})
@@ -73,11 +89,68 @@ def verify_models(
             checked.append({"name": name, "digest": card.digest, "error": None})
             if not as_json:
                 files = "1 file" if len(card.files) == 1 else f"{len(card.files)} files"
-                typer.echo(f"{card.name}: {files} as the card says, {card.digest[:16]}")
+                also = f"; {', '.join(said)}" if said else ""
+                typer.echo(f"{card.name}: {files} as the card says{also}, {card.digest[:16]}")
     if as_json:
         sys.stdout.write(json.dumps(checked) + "\n")
     if wrong:
         raise typer.Exit(EXIT_MODEL)
+
+
+def _run_again(card: ModelCard) -> tuple[str, ...]:
+    from data_miner_models.golden import verify_golden  # noqa: PLC0415  # brings ONNX Runtime
+
+    return verify_golden(card)
+
+
+@app.command("pull")
+def pull_models(
+    names: Annotated[list[str], typer.Argument(help="Models of the store.")],
+    source: Annotated[
+        str, typer.Option("--from", help="Store: a folder or a URI.", show_default=False)
+    ],
+    home: _Home = _HOME,
+) -> None:
+    """Bring models from a store onto this machine; what is there is not brought again."""
+    from data_miner_models.store import pull  # noqa: PLC0415  # brings fsspec
+
+    into = first_store(home)
+    for name in names:
+        with progress_lines() as progress:
+            try:
+                card = pull(name, source, into, progress)
+            except ModelError as error:
+                sys.stderr.write(f"error: {error}\n")
+                raise typer.Exit(EXIT_MODEL) from None
+        typer.echo(f"{card.name}: in {into}, {card.digest[:16]}")
+
+
+@contextlib.contextmanager
+def progress_lines() -> Iterator[Callable[[str, int, int], None]]:
+    """Bars on a terminal, nothing otherwise: the lines after them say what came of it."""
+    from rich.console import Console  # noqa: PLC0415  # only where there is something to draw
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TaskID,
+        TextColumn,
+        TransferSpeedColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(
+        *columns, TransferSpeedColumn(), console=console, disable=not console.is_terminal
+    ) as bars:
+        known: dict[str, TaskID] = {}
+
+        def moved(path: str, done: int, whole: int) -> None:
+            if path not in known:
+                known[path] = bars.add_task(Path(path).name, total=whole)
+            bars.update(known[path], completed=done)
+
+        yield moved
 
 
 def _row(card: ModelCard) -> dict[str, object]:

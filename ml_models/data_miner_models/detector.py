@@ -1,19 +1,17 @@
-"""Frames and prompts in, boxes out."""
+"""What a detector finds, and which detector a model needs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_miner_models.cards import ModelCard
-from data_miner_models.errors import ModelError
 from data_miner_models.nms import suppress
-from data_miner_models.runtime import Device, Provider, open_session
-from data_miner_models.scoring import probabilities
-from data_miner_models.text_encoder import TextEncoder
+from data_miner_models.preprocessing import Placement
+from data_miner_models.runtime import Device
 
 
 @dataclass(frozen=True)
@@ -60,37 +58,12 @@ class Detections:
         return len(self.scores)
 
 
-class Detector:
-    """Finds what the prompts name.
-
-    A box's score for a prompt is the probability of the prompt times the square root of the
-    probability that there is anything.
-
-    Raises:
-        ModelError: as `open_session`.
-    """
-
-    def __init__(
-        self,
-        card: ModelCard,
-        *,
-        threads: int = 1,
-        provider: Provider = "auto",
-        nms_iou: float = 0.5,
-    ) -> None:
-        if card.scoring is None:
-            raise ModelError(f"model {card.name}: family {card.family} finds no boxes")
-        self.card = card
-        self._scoring = card.scoring
-        self._nms_iou = nms_iou
-        self._session = open_session(card, "image", provider=provider, threads=threads)
-        self._text = TextEncoder(card, threads=threads, provider=provider)
-        self._known: tuple[tuple[str, ...], NDArray[np.float32]] | None = None
+class Detector(Protocol):
+    """Finds what prompts name."""
 
     @property
     def device(self) -> Device:
         """Where it runs, after "auto" has chosen."""
-        return self._session.device
 
     def __call__(
         self, frame_rgb: NDArray[np.uint8], prompts: Sequence[str], min_score: float
@@ -98,44 +71,41 @@ class Detector:
         """Everything in a uint8 (H, W, 3) frame that scores at least `min_score` for a prompt.
 
         Overlapping boxes of one prompt are suppressed; boxes of different prompts never are.
+        Raises ModelError where the model refuses the frame or a prompt.
         """
-        render = self.card.preprocessing.render(frame_rgb)
-        found = self._session.run(frames=render[None])
-        boxes = self._to_frame(found["boxes"][0], *frame_rgb.shape[:2])
-        scores = self._score(found["class_embeds"][0], found["objectness"][0], prompts)
-        real = np.all(boxes[:, :2] < boxes[:, 2:], axis=1)
-        rows, labels = np.nonzero((scores >= min_score) & real[:, None])
-        boxes, best = boxes[rows], scores[rows, labels]
-        kept = suppress(boxes, best, labels, self._nms_iou)
-        return Detections(boxes[kept], best[kept], labels[kept].astype(np.int64))
 
-    def _score(
-        self,
-        vectors: NDArray[np.float32],
-        objectness: NDArray[np.float32],
-        prompts: Sequence[str],
-    ) -> NDArray[np.float32]:
-        """(tokens, prompts); summed prompt by prompt, as a matrix product rounds by its size."""
-        wide = vectors.astype(np.float64)
-        cosines = np.empty((len(vectors), len(prompts)), np.float64)
-        for column, text in zip(cosines.T, self._encode(tuple(prompts)), strict=True):
-            column[:] = (wide * text).sum(axis=1)
-        named = probabilities(cosines, self._scoring.scale, self._scoring.bias)
-        anything = probabilities(objectness.astype(np.float64), 1, 0)
-        return (named * np.sqrt(anything)[:, None]).astype(np.float32)
 
-    def _encode(self, prompts: tuple[str, ...]) -> NDArray[np.float32]:
-        """The prompts' vectors; the last prompts are remembered, as frames come in long rows."""
-        if self._known is None or self._known[0] != prompts:
-            self._known = (prompts, self._text(prompts))
-        return self._known[1]
+def chosen(
+    boxes_xyxy: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    min_score: float,
+    nms_iou: float,
+) -> Detections:
+    """Boxes (N, 4) in pixels of the frame, with scores (N, prompts), as detections.
 
-    def _to_frame(self, boxes: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-        """Centre, size as shares of the render to corners in pixels of the frame, clipped to it."""
-        shares = boxes.astype(np.float64)
-        corners = np.hstack([shares[:, :2] - shares[:, 2:] / 2, shares[:, :2] + shares[:, 2:] / 2])
-        preprocessing = self.card.preprocessing
-        corners *= np.array([preprocessing.width, preprocessing.height] * 2)
-        corners = preprocessing.place(height, width).to_frame(corners)
-        limits = np.array([width, height] * 2, np.float64)
-        return np.clip(corners, 0, limits).astype(np.float32)
+    Boxes without an area are dropped.
+    """
+    real = np.all(boxes_xyxy[:, :2] < boxes_xyxy[:, 2:], axis=1)
+    rows, labels = np.nonzero((scores >= min_score) & real[:, None])
+    boxes, best = boxes_xyxy[rows], scores[rows, labels]
+    kept = suppress(boxes, best, labels, nms_iou)
+    return Detections(boxes[kept], best[kept], labels[kept].astype(np.int64))
+
+
+def to_frame(
+    shares: NDArray[np.float32],
+    render: tuple[int, int],
+    placement: Placement,
+    frame: tuple[int, int],
+) -> NDArray[np.float32]:
+    """Centre and size as shares of the render to corners in pixels of the frame, clipped to it.
+
+    Args:
+        render: height and width that the shares are of.
+        frame: height and width of the frame.
+    """
+    wide = shares.astype(np.float64)
+    corners = np.hstack([wide[:, :2] - wide[:, 2:] / 2, wide[:, :2] + wide[:, 2:] / 2])
+    corners = placement.to_frame(corners * np.array([render[1], render[0]] * 2))
+    limits = np.array([frame[1], frame[0]] * 2, np.float64)
+    return np.clip(corners, 0, limits).astype(np.float32)

@@ -40,7 +40,9 @@ class ImageEncoder:
     def __init__(self, card: ModelCard, *, threads: int = 1, provider: Provider = "auto") -> None:
         self.card = card
         self._session = open_session(card, "image", provider=provider, threads=threads)
-        self._buckets = GPU_BUCKETS if self._session.device == "cuda" else CPU_BUCKETS
+        buckets = GPU_BUCKETS if self._session.device == "cuda" else CPU_BUCKETS
+        most = card.max_batch or buckets[-1]
+        self._buckets = tuple(size for size in buckets if size <= most) or (most,)
 
     @property
     def device(self) -> Device:

@@ -19,16 +19,9 @@ def lookup(name: str, stores: Sequence[Path]) -> dict[str, object]:
         verify(card)
     except ModelError as error:
         raise LookupError(str(error)) from None
-    preprocessing = card.preprocessing
     return {
         "name": card.name,
         "digest": card.digest,
         "family": card.family,
-        "preprocessing": {
-            "key": preprocessing.key,
-            "mode": preprocessing.mode,
-            "height": preprocessing.height,
-            "width": preprocessing.width,
-            "resample": preprocessing.resample,
-        },
+        "preprocessing": card.preprocessing.facts,
     }

@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from data_miner_models.cards import ModelCard, Tensor, verify
+from data_miner_models.cards import HALF, ModelCard, Tensor, verify
 from data_miner_models.errors import ModelError
 from data_miner_models.use import MODEL_USE
 
@@ -61,7 +61,8 @@ def open_session(
 
     Args:
         card: the model.
-        role: which of its graphs, "image" or "text".
+        role: which of its graphs, such as "image" or "text"; on a GPU its counterpart in half
+            precision runs, where the model has one.
         provider: "auto" takes a GPU where there is one, "cuda" insists on it.
         threads: CPU threads inside one operator; results do not depend on it.
 
@@ -70,20 +71,25 @@ def open_session(
             than its card says, or a GPU was asked for and there is none.
     """
     began = time.monotonic()
-    verify(card)
     wanted = _choose_device(provider)
+    file = role + HALF if wanted == "cuda" and role + HALF in card.files else role
+    verify(card, {file, "weights"} & set(card.files))
     try:
-        session = _start(card, role, wanted, threads)
+        session = _start(card, file, wanted, threads)
     except Exception as error:
         # As above: a file that is no model raises one of many private classes.
         raise ModelError(f"{_title(card, role)}: {_one_line(error)}") from error
     used: Device = "cuda" if _CUDA in session.get_providers() else "cpu"
     if provider == "cuda" and used != "cuda":
         raise ModelError("a GPU was asked for, but CUDA does not start here; use provider cpu")
+    if used == "cpu" and file != role:
+        # Half precision is for GPUs: a CPU computes it in single, with numbers of its own.
+        session = _start(card, role, "cpu", threads)
     _compare(card, role, "input", card.graphs[role].inputs, session.get_inputs())
     _compare(card, role, "output", card.graphs[role].outputs, session.get_outputs())
     MODEL_USE.loaded(used, time.monotonic() - began)
-    _log.info("model %s: %s runs on %s", card.name, role, used)
+    half = " in half precision" if used == "cuda" and file != role else ""
+    _log.info("model %s: %s runs on %s%s", card.name, role, used, half)
     return Session(card, role, used, session)
 
 
@@ -97,7 +103,7 @@ def _choose_device(provider: Provider) -> Device:
     return "cuda" if present and provider != "cpu" else "cpu"
 
 
-def _start(card: ModelCard, role: str, device: Device, threads: int) -> Any:
+def _start(card: ModelCard, file: str, device: Device, threads: int) -> Any:
     """A session whose numbers depend on the input alone.
 
     Full optimisation and prepacking stay on: without them, kernels change with the batch size and
@@ -116,7 +122,7 @@ def _start(card: ModelCard, role: str, device: Device, threads: int) -> Any:
     if device == "cuda":
         exact = {"cudnn_conv_algo_search": "DEFAULT", "use_tf32": "0"}
         providers.insert(0, (_CUDA, exact))
-    return ort.InferenceSession(str(card.path(role)), options, providers=providers)
+    return ort.InferenceSession(str(card.path(file)), options, providers=providers)
 
 
 def _compare(

@@ -28,12 +28,7 @@ class TextEncoder:
         self.card = card
         self._session = open_session(card, "text", provider=provider, threads=threads)
         self._length = card.graphs["text"].inputs["ids"].shape[1]
-        path = card.path("tokenizer")
-        try:
-            self._tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:
-            # The library raises plain Exception for a file that it cannot read.
-            raise ModelError(f"model {card.name}: {path} is no tokenizer: {error}") from error
+        self._tokenizer = open_tokenizer(card)
 
     @property
     def device(self) -> Device:
@@ -56,3 +51,13 @@ class TextEncoder:
                 f"the graph takes {self._length}"
             )
         return np.array([ids], np.int64)
+
+
+def open_tokenizer(card: ModelCard) -> Tokenizer:
+    """The model's tokenizer. Raises ModelError where the file is none."""
+    path = card.path("tokenizer")
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:
+        # The library raises plain Exception for a file that it cannot read.
+        raise ModelError(f"model {card.name}: {path} is no tokenizer: {error}") from error

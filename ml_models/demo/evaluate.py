@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from data_miner_models.cards import load_card
 from data_miner_models.detector import Detector
 from data_miner_models.image_encoder import ImageEncoder
+from data_miner_models.open_detector import open_detector
 from data_miner_models.scoring import probabilities
 from data_miner_models.text_encoder import TextEncoder
 from demo.average_precision import average_precision
@@ -47,7 +48,7 @@ def evaluate(out: Path, scenes: int = SCENES) -> None:
     assert siglip.scoring is not None
     images = ImageEncoder(siglip, threads=2, provider="cpu")
     dedup = ImageEncoder(load_card("tiny-dino", stores), threads=2, provider="cpu")
-    detector = Detector(load_card("tiny-detector", stores), threads=2, provider="cpu")
+    detector = open_detector(load_card("tiny-detector", stores), threads=2, provider="cpu")
     texts = TextEncoder(siglip, provider="cpu")
     prompts = {
         family: texts([phrase(look) for look in looks]) for family, looks in FAMILIES.items()

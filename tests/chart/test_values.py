@@ -102,7 +102,7 @@ BAD: tuple[tuple[dict[str, Any], str], ...] = (
     ({"models": {"nodeCache": {"enabled": True}}}, "is for models.source=claim"),
     (
         {"models": {"source": "claim", "claim": {"existingClaim": "m"}, "export": EXPORT}},
-        "this version has no program that makes models",
+        "make them with data-miner models export",
     ),
     (
         {"backup": {"enabled": True}, "database": {"mode": "cnpg"}},

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from data_miner_models.cards import ModelCard, load_card
-from data_miner_models.detector import Detector
 from data_miner_models.image_encoder import ImageEncoder
+from data_miner_models.open_detector import open_detector
 from data_miner_models.runtime import open_session
 from data_miner_models.text_encoder import TextEncoder
 
@@ -85,7 +85,7 @@ def test_boxes_do_not_depend_on_threads_or_other_prompts() -> None:
     card = load_card("tiny-detector")
     frames = list(decode("harbour.webm", 60))
     wanted = ["a ring", "a diamond"]
-    detectors = [Detector(card, threads=threads, provider="cpu") for threads in THREADS]
+    detectors = [open_detector(card, threads=threads, provider="cpu") for threads in THREADS]
     for frame in frames:
         expected = detectors[0](frame, wanted, 0.3)
         for detector in detectors:

@@ -20,6 +20,7 @@ from pycocotools.cocoeval import COCOeval
 from data_miner_models.cards import load_card
 from data_miner_models.detector import Detector
 from data_miner_models.image_encoder import ImageEncoder
+from data_miner_models.open_detector import open_detector
 from data_miner_models.scoring import probabilities
 from data_miner_models.text_encoder import TextEncoder
 
@@ -151,7 +152,7 @@ def test_every_planted_group_leaves_one_image(
 def test_the_detector_finds_the_boxes(samples: list[Sample], shapes: tuple[str, ...]) -> None:
     """AP50 by pycocotools is at least 0.9 on frames that show something wanted."""
     shown = [sample for sample in samples if is_wanted(sample, shapes)]
-    detector = Detector(load_card("tiny-detector"), provider="cpu")
+    detector = open_detector(load_card("tiny-detector"), provider="cpu")
     prompts = [f"a {shape}" for shape in shapes]
     assert measure_ap50(detector, shown, shapes, prompts) >= 0.9
 

@@ -13,6 +13,7 @@ from data_miner_models.cards import ModelCard, load_card
 from data_miner_models.detector import Detector
 from data_miner_models.errors import ModelError
 from data_miner_models.image_encoder import ImageEncoder
+from data_miner_models.open_detector import open_detector
 from data_miner_models.runtime import Provider
 from data_miner_models.text_encoder import TextEncoder
 
@@ -44,7 +45,7 @@ class LoadedModels:
 
     def detector(self, card: ModelCard, provider: str, nms_iou: float) -> Detector:
         """A detector that suppresses boxes of one prompt that overlap by more than `nms_iou`."""
-        return self._get(Detector, card, provider, nms_iou=nms_iou)
+        return self._get(open_detector, card, provider, nms_iou=nms_iou)
 
     def _get(
         self, kind: Callable[..., Model], card: ModelCard, provider: str, **options: Any

@@ -26,7 +26,7 @@
 {{- fail "models.nodeCache.enabled is for models.source=claim: bundled models and those of an image are on the node already" -}}
 {{- end -}}
 {{- if $v.models.export.enabled -}}
-{{- fail "models.export.enabled: this version has no program that makes models; put them into a claim or an image, and name it in models.source" -}}
+{{- fail "models.export.enabled: no Job makes models in this version; make them with data-miner models export, put them into a claim or an image, and name it in models.source" -}}
 {{- end -}}
 {{- if and $v.backup.enabled (ne $v.database.mode "embedded") -}}
 {{- fail "backup.enabled is for database.mode=embedded: an external database or CloudNativePG has its own backup" -}}

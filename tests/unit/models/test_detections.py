@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from data_miner_models.cards import load_card
-from data_miner_models.detector import Detections, Detector
+from data_miner_models.detector import Detections
 from data_miner_models.errors import ModelError
+from data_miner_models.open_detector import open_detector
 
 GOOD = Detections(
     np.array([[0, 0, 4, 4], [1, 2, 3, 8]], np.float32),
@@ -52,4 +53,4 @@ def test_arrays_that_break_a_rule_are_refused(
 def test_a_model_without_boxes_is_no_detector() -> None:
     """A card of the dino family is refused by name."""
     with pytest.raises(ModelError, match="tiny-dino: family dino finds no boxes"):
-        Detector(load_card("tiny-dino"))
+        open_detector(load_card("tiny-dino"))

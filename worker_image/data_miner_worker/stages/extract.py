@@ -118,7 +118,7 @@ class _Rows(ExitStack):
         self._index = context.scratch / "index.parquet"
         self._renders: list[tuple[Preprocessing, RenderFile, Path]] = []
         for number, one in enumerate(renders):
-            how = Preprocessing(one["mode"], one["height"], one["width"], one["resample"])
+            how = Preprocessing.of(one)
             path = context.scratch / f"render-{number}.npy"
             file = self.enter_context(RenderFile(path, how.height, how.width))
             self._renders.append((how, file, path))

@@ -1,0 +1,70 @@
+"""A model card as the TOML that `load_card` reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from data_miner_models.cards import Graph, ModelCard, ModelFile, Tensor
+
+
+def card_text(card: ModelCard) -> str:
+    """The card's file; its folder is where it lies and is not told."""
+    preprocessing = {key: value for key, value in card.preprocessing.facts.items() if key != "key"}
+    blocks = [
+        _lines(
+            {
+                "name": card.name,
+                "family": card.family,
+                "licence": card.licence,
+                "summary": card.summary,
+                "warning": card.warning,
+                "source": card.source or None,
+                "revision": card.revision or None,
+                "training": card.training or None,
+                "dimension": card.dimension,
+                "max_batch": card.max_batch,
+            }
+        ),
+        _table("preprocessing", preprocessing),
+    ]
+    if card.scoring is not None:
+        blocks.append(_table("scoring", {"scale": card.scoring.scale, "bias": card.scoring.bias}))
+    blocks += [_file(role, file) for role, file in card.files.items()]
+    blocks += [_graph(role, graph) for role, graph in card.graphs.items()]
+    for name in ("metrics", "parity"):
+        values = getattr(card, name)
+        if values:
+            blocks.append(_table(name, values))
+    return "\n".join(blocks)
+
+
+def _file(role: str, file: ModelFile) -> str:
+    return _table(f"files.{role}", {"path": file.path, "sha256": file.sha256, "bytes": file.bytes})
+
+
+def _graph(role: str, graph: Graph) -> str:
+    sides = {"inputs": graph.inputs, "outputs": graph.outputs}
+    return "".join(
+        f"[graphs.{role}.{side}]\n"
+        + "".join(f"{name} = {_tensor(tensor)}\n" for name, tensor in tensors.items())
+        for side, tensors in sides.items()
+    )
+
+
+def _tensor(tensor: Tensor) -> str:
+    shape = json.dumps(list(tensor.shape))
+    return f'{{ name = "{tensor.name}", dtype = "{tensor.dtype}", shape = {shape} }}'
+
+
+def _table(name: str, values: Mapping[str, object]) -> str:
+    return f"[{name}]\n{_lines(values)}"
+
+
+def _lines(values: Mapping[str, object]) -> str:
+    # Strings and numbers of JSON are TOML's as well; DEL is the one character that it forbids.
+    return "".join(
+        f"{key} = {json.dumps(value, ensure_ascii=False)}\n".replace("\x7f", "\\u007f")
+        for key, value in values.items()
+        if value is not None
+    )

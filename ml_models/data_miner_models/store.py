@@ -1,0 +1,232 @@
+"""Models at a URI: published whole or not at all, and pulled so that a kill leaves nothing half.
+
+A store holds `<name>.toml` for each model and its files below `<name>/`. A card comes last when a
+model is published or pulled, so a model whose card is there is there. Files lie in a folder named
+after their content: another state of a model never overwrites files of the one before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import fsspec
+
+from data_miner_models.card_text import card_text
+from data_miner_models.cards import ModelCard, ModelFile, parse_card
+from data_miner_models.errors import ModelError
+
+Progress = Callable[[str, int, int], None]
+"""Called with a file's path, the bytes that are there and all of them."""
+
+_CHUNK_BYTES: Final = 1 << 20
+_HIDDEN: Final = ".pulling"
+"""Folder in a store of files that are on their way, by their hash."""
+
+
+def publish(card: ModelCard, files: Mapping[str, Path], uri: str, progress: Progress) -> ModelCard:
+    """Put a model into the store at `uri`, files first, and give back its card there.
+
+    Args:
+        card: its `files` name hashes and sizes; their paths are chosen here.
+        files: where they lie now, by role.
+
+    Raises:
+        ModelError: the store cannot be written.
+    """
+    state = hashlib.sha256(
+        "".join(f"{role} {card.files[role].sha256}\n" for role in sorted(files)).encode()
+    ).hexdigest()[:12]
+    # Graphs name the file of weights beside them, so that one keeps its name.
+    paths = {role: f"{card.name}/{state}/{role}{path.suffix}" for role, path in files.items()}
+    placed = replace(
+        card,
+        files={role: replace(file, path=paths[role]) for role, file in card.files.items()},
+    )
+    with _said(f"publish {card.name} to {uri}"):
+        system, root = _at(uri)
+        for role, path in files.items():
+            _put(system, path, f"{root}/{paths[role]}", placed.files[role], progress)
+        _put_text(system, card_text(placed), f"{root}/{card.name}.toml")
+    return placed
+
+
+def pull(name: str, uri: str, into: Path, progress: Progress = lambda *_: None) -> ModelCard:
+    """Bring a model and its card from the store at `uri` into the folder `into`.
+
+    What is there is not brought again; what was begun goes on where it stopped. Of several
+    processes one brings it and the others wait.
+
+    Raises:
+        ModelError: the store has no such model, cannot be reached, or holds other bytes than its
+            card says.
+    """
+    with _said(f"pull {name} from {uri}"):
+        system, root = _at(uri)
+        into.mkdir(parents=True, exist_ok=True)
+        with _alone(into / f".{name}.lock"):
+            text = _card(system, root, name, uri)
+            card = parse_card(text, into / f"{name}.toml")
+            for file in card.files.values():
+                _bring(system, f"{root}/{file.path}", into, file, progress)
+            _write(into / f"{name}.toml", text.encode())
+    return card
+
+
+def published(uri: str) -> tuple[str, ...]:
+    """Names of the models in the store at `uri`. Raises ModelError where it cannot be read."""
+    with _said(f"list {uri}"):
+        system, root = _at(uri)
+        return tuple(
+            sorted(
+                Path(str(path)).stem
+                for path in system.ls(root, detail=False)
+                if str(path).endswith(".toml")
+            )
+        )
+
+
+def describe(path: Path, alive: Callable[[int], None] = lambda _: None) -> tuple[str, int]:
+    """SHA-256 (hex) and bytes of a file."""
+    digest, size = hashlib.sha256(), 0
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+            alive(size)
+    return digest.hexdigest(), size
+
+
+def _bring(system: Any, source: str, into: Path, file: ModelFile, progress: Progress) -> None:
+    target = into / file.path
+    if target.exists() and describe(target) == (file.sha256, file.bytes):
+        progress(file.path, file.bytes, file.bytes)
+        return
+    part = into / _HIDDEN / file.sha256
+    part.parent.mkdir(exist_ok=True)
+    # Another model may be bringing the same file.
+    with _alone(into / f"{_HIDDEN}/{file.sha256}.lock"):
+        digest = hashlib.sha256()
+        with part.open("a+b") as writer, system.open(source, "rb") as reader:
+            writer.seek(0)
+            while chunk := writer.read(_CHUNK_BYTES):
+                digest.update(chunk)
+            if writer.tell() > file.bytes:
+                writer.seek(0)
+                writer.truncate()
+                digest = hashlib.sha256()
+            reader.seek(writer.tell())
+            while chunk := reader.read(_CHUNK_BYTES):
+                writer.write(chunk)
+                digest.update(chunk)
+                progress(file.path, writer.tell(), file.bytes)
+            writer.flush()
+            os.fsync(writer.fileno())
+            size = writer.tell()
+        if (digest.hexdigest(), size) != (file.sha256, file.bytes):
+            part.unlink()
+            raise ModelError(
+                f"{source}: {size} bytes with sha256 {digest.hexdigest()}, its card says "
+                f"{file.bytes} with {file.sha256}"
+            )
+        _make_folders(target.parent)
+        part.replace(target)
+        _sync(target.parent)
+
+
+def _put(system: Any, path: Path, target: str, file: ModelFile, progress: Progress) -> None:
+    if system.exists(target) and system.info(target)["size"] == file.bytes:
+        progress(file.path, file.bytes, file.bytes)
+        return
+    system.makedirs(target.rpartition("/")[0], exist_ok=True)
+    # Under another name first: where a store has folders, a file may be seen half written.
+    temporary = f"{target}.{secrets.token_hex(6)}"
+    if _has_folders(system):
+        system.put_file(str(path), temporary)
+        _sync_file(Path(temporary))
+        Path(temporary).replace(target)
+        _sync(Path(target).parent)
+    else:
+        system.put_file(str(path), target)
+    progress(file.path, file.bytes, file.bytes)
+
+
+def _put_text(system: Any, text: str, target: str) -> None:
+    if _has_folders(system):
+        _write(Path(target), text.encode())
+    else:
+        system.pipe_file(target, text.encode())
+
+
+def _card(system: Any, root: str, name: str, uri: str) -> str:
+    try:
+        return str(system.cat_file(f"{root}/{name}.toml").decode("utf-8"))
+    except FileNotFoundError:
+        known = ", ".join(published(uri)) or "nothing"
+        raise ModelError(f"{uri} has no model {name!r}; it has {known}") from None
+
+
+def _at(uri: str) -> tuple[Any, str]:
+    system, root = fsspec.core.url_to_fs(uri, use_listings_cache=False)
+    return system, root.rstrip("/")
+
+
+def _has_folders(system: Any) -> bool:
+    return bool("file" in system.protocol or "local" in system.protocol)
+
+
+@contextlib.contextmanager
+def _said(what: str) -> Iterator[None]:
+    """Whatever a store raises becomes one line."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except Exception as error:
+        # Each kind of store raises classes of its own.
+        words = " ".join(str(error).split()) or type(error).__name__
+        raise ModelError(f"cannot {what}: {words[:300]}") from error
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Wait until no other process holds this lock; it goes with the process."""
+    with path.open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _write(path: Path, content: bytes) -> None:
+    _make_folders(path.parent)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    temporary.write_bytes(content)
+    _sync_file(temporary)
+    temporary.replace(path)
+    _sync(path.parent)
+
+
+def _make_folders(path: Path) -> None:
+    if not path.is_dir():
+        _make_folders(path.parent)
+        path.mkdir(exist_ok=True)
+        _sync(path.parent)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,48 @@
+"""Weights of several graphs in one file beside them, each tensor once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+_PAGE: Final = 4096
+"""Tensors begin at a page, so that they are mapped instead of read."""
+_SMALL: Final = 1024
+"""Bytes of a tensor that stays in its graph."""
+
+
+def share(graphs: Mapping[Path, Path], weights: Path) -> None:
+    """Write each graph anew with its large tensors in `weights`.
+
+    Args:
+        graphs: from, to; all targets lie in the folder of `weights`. One graph is in memory at a
+            time.
+    """
+    import onnx  # noqa: PLC0415  # only where graphs share
+    from onnx.external_data_helper import set_external_data  # noqa: PLC0415
+
+    known: dict[str, int] = {}
+    with weights.open("xb") as store:
+        for source, target in graphs.items():
+            model = onnx.load(source)
+            for tensor in model.graph.initializer:
+                content = _content(onnx, tensor)
+                if len(content) < _SMALL:
+                    continue
+                digest = hashlib.sha256(content).hexdigest()
+                if digest not in known:
+                    store.write(bytes(-store.tell() % _PAGE))
+                    known[digest] = store.tell()
+                    store.write(content)
+                tensor.raw_data = content
+                set_external_data(tensor, weights.name, known[digest], len(content))
+                tensor.ClearField("raw_data")
+            onnx.save(model, target)
+
+
+def _content(onnx: Any, tensor: Any) -> bytes:
+    if tensor.HasField("raw_data"):
+        return bytes(tensor.raw_data)
+    return bytes(onnx.numpy_helper.to_array(tensor).tobytes()) if tensor.data_type != 8 else b""

@@ -1,0 +1,186 @@
+"""Models at a URI: published and pulled whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from data_miner_models.cards import ModelCard, load_card, verify
+from data_miner_models.errors import ModelError
+from data_miner_models.store import describe, publish, published, pull
+
+
+def _nothing(*_: object) -> None:
+    pass
+
+
+def _published(small_store: Path, uri: str, name: str = "small") -> ModelCard:
+    card = load_card("small", [small_store])
+    return publish(replace(card, name=name), {"image": card.path("image")}, uri, _nothing)
+
+
+def test_what_was_published_is_pulled_and_verifies(small_store: Path, tmp_path: Path) -> None:
+    """The card names the same model at each place."""
+    there = _published(small_store, str(tmp_path / "store"))
+    seen: list[tuple[str, int, int]] = []
+    here = pull("small", str(tmp_path / "store"), tmp_path / "mine", lambda *a: seen.append(a))
+    assert load_card("small", [tmp_path / "mine"]) == here
+    assert here.digest == there.digest == load_card("small", [small_store]).digest
+    verify(here)
+    assert seen[-1][1] == seen[-1][2] == here.files["image"].bytes
+    assert published(str(tmp_path / "store")) == ("small",)
+
+
+def test_a_store_without_folders_is_one_too(small_store: Path, tmp_path: Path) -> None:
+    """Any URI that fsspec knows; here one in memory."""
+    uri = f"memory://models-{tmp_path.name}"
+    _published(small_store, uri)
+    assert published(uri) == ("small",)
+    verify(pull("small", uri, tmp_path / "mine"))
+
+
+def test_another_state_of_a_model_leaves_the_files_of_the_first(
+    small_store: Path, tmp_path: Path
+) -> None:
+    """Whoever reads the old card finds the old files."""
+    store = tmp_path / "store"
+    first = _published(small_store, str(store))
+    graph = small_store / "small.onnx"
+    graph.write_bytes(graph.read_bytes() + b"\x00")
+    digest, size = describe(graph)
+    changed = replace(
+        load_card("small", [small_store]),
+        files={"image": replace(first.files["image"], sha256=digest, bytes=size)},
+    )
+    second = publish(changed, {"image": graph}, str(store), _nothing)
+    assert second.files["image"].path != first.files["image"].path
+    for card in (first, second):
+        verify(replace(card, folder=store))
+    assert load_card("small", [store]).digest == second.digest
+
+
+def test_other_bytes_than_the_card_says_are_never_kept(small_store: Path, tmp_path: Path) -> None:
+    """It says which file and both hashes, and nothing appears."""
+    store = tmp_path / "store"
+    card = _published(small_store, str(store))
+    path = store / card.files["image"].path
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.raises(ModelError, match=card.files["image"].sha256):
+        pull("small", str(store), tmp_path / "mine")
+    assert [p for p in (tmp_path / "mine").rglob("*") if p.suffix in {".toml", ".onnx"}] == []
+
+
+def test_an_unknown_model_is_said_with_those_that_are_there(
+    small_store: Path, tmp_path: Path
+) -> None:
+    """And a store that is not there with what the machine says."""
+    _published(small_store, str(tmp_path / "store"))
+    with pytest.raises(ModelError, match="has no model 'large'; it has small"):
+        pull("large", str(tmp_path / "store"), tmp_path / "mine")
+    with pytest.raises(ModelError, match="cannot pull small from nowhere://x"):
+        pull("small", "nowhere://x", tmp_path / "mine")
+
+
+def test_what_was_begun_goes_on_where_it_stopped(
+    small_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the bytes that are missing are read."""
+    store = tmp_path / "store"
+    card = _published(small_store, str(store))
+    file = card.files["image"]
+    begun = tmp_path / "mine" / ".pulling" / file.sha256
+    begun.parent.mkdir(parents=True)
+    begun.write_bytes((store / file.path).read_bytes()[:1000])
+    moved: list[int] = []
+    system = fsspec.filesystem("file")
+    opened = type(system).open
+
+    def counting(self: Any, path: str, *args: Any, **kwargs: Any) -> Any:
+        stream = opened(self, path, *args, **kwargs)
+        if path.endswith(".onnx"):
+            read = stream.read
+
+            def counted(*sizes: int) -> bytes:
+                content: bytes = read(*sizes)
+                moved.append(len(content))
+                return content
+
+            stream.read = counted
+        return stream
+
+    monkeypatch.setattr(type(system), "open", counting)
+    verify(pull("small", str(store), tmp_path / "mine"))
+    assert sum(moved) == file.bytes - 1000
+
+
+def test_what_was_begun_with_other_bytes_is_begun_anew(small_store: Path, tmp_path: Path) -> None:
+    """The next try succeeds: a bad beginning is not kept for ever."""
+    store = tmp_path / "store"
+    file = _published(small_store, str(store)).files["image"]
+    begun = tmp_path / "mine" / ".pulling" / file.sha256
+    begun.parent.mkdir(parents=True)
+    for wrong in (b"x" * 1000, b"x" * (file.bytes + 5)):
+        begun.write_bytes(wrong)
+        if len(wrong) < file.bytes:
+            with pytest.raises(ModelError, match="its card says"):
+                pull("small", str(store), tmp_path / "mine")
+        verify(pull("small", str(store), tmp_path / "mine"))
+        shutil.rmtree(tmp_path / "mine" / "small")
+
+
+_PULLING = """
+import sys
+from pathlib import Path
+from data_miner_models import store
+moves = 0
+def moved(path, done, whole):
+    global moves
+    moves += 1
+    print(path, done, whole, flush=True)
+    if len(sys.argv) > 4 and moves == int(sys.argv[4]):
+        sys.stdin.read()
+store._CHUNK_BYTES = 512
+store.pull(sys.argv[1], sys.argv[2], Path(sys.argv[3]), moved)
+"""
+
+
+@pytest.mark.parametrize("moves", [1, 2, 3])
+def test_a_pull_that_was_killed_leaves_no_model_and_goes_on(
+    small_store: Path, tmp_path: Path, moves: int
+) -> None:
+    """SIGKILL after each part of the file."""
+    store = tmp_path / "store"
+    _published(small_store, str(store))
+    mine = tmp_path / "mine"
+    command = [sys.executable, "-c", _PULLING, "small", str(store), str(mine), str(moves)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as killed:
+        assert killed.stdout is not None
+        for _ in range(moves):
+            assert killed.stdout.readline()
+        os.kill(killed.pid, signal.SIGKILL)
+    assert not (mine / "small.toml").exists()
+    assert list(mine.rglob("*.onnx")) == []
+    verify(pull("small", str(store), mine))
+
+
+def test_two_processes_that_pull_at_once_download_once(small_store: Path, tmp_path: Path) -> None:
+    """The second waits for the first, and finds everything there."""
+    store = tmp_path / "store"
+    file = _published(small_store, str(store)).files["image"]
+    command = [sys.executable, "-c", _PULLING, "small", str(store), str(tmp_path / "mine")]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    lines = [process.communicate(timeout=60)[0].splitlines() for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    once = [f"{file.path} {file.bytes} {file.bytes}"]
+    assert once in lines
+    assert sum(len(said) > 1 for said in lines) == 1
+    verify(load_card("small", [tmp_path / "mine"]))
