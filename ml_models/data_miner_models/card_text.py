@@ -30,8 +30,8 @@ def card_text(card: ModelCard) -> str:
     ]
     if card.scoring is not None:
         blocks.append(_table("scoring", {"scale": card.scoring.scale, "bias": card.scoring.bias}))
-    blocks += [_file(role, file) for role, file in card.files.items()]
-    blocks += [_graph(role, graph) for role, graph in card.graphs.items()]
+    blocks += [file_text(role, file) for role, file in card.files.items()]
+    blocks += [graph_text(role, graph) for role, graph in card.graphs.items()]
     for name in ("metrics", "parity"):
         values = getattr(card, name)
         if values:
@@ -39,11 +39,13 @@ def card_text(card: ModelCard) -> str:
     return "\n".join(blocks)
 
 
-def _file(role: str, file: ModelFile) -> str:
+def file_text(role: str, file: ModelFile) -> str:
+    """The block of one file."""
     return _table(f"files.{role}", {"path": file.path, "sha256": file.sha256, "bytes": file.bytes})
 
 
-def _graph(role: str, graph: Graph) -> str:
+def graph_text(role: str, graph: Graph) -> str:
+    """The blocks of what a graph takes and gives."""
     sides = {"inputs": graph.inputs, "outputs": graph.outputs}
     return "".join(
         f"[graphs.{role}.{side}]\n"

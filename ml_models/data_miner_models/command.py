@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import typer
 
@@ -101,6 +101,31 @@ def _run_again(card: ModelCard) -> tuple[str, ...]:
     from data_miner_models.golden import verify_golden  # noqa: PLC0415  # brings ONNX Runtime
 
     return verify_golden(card)
+
+
+@app.command("check")
+def check_file(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="An ONNX file of your own.")],
+    kind: Annotated[str, typer.Option("--as", help="image-encoder, text-encoder or detector.")],
+) -> None:
+    """Say what is wrong with an ONNX file, or print its lines of a card; exit code 6 if wrong."""
+    from data_miner_models import conformance  # noqa: PLC0415  # brings ONNX Runtime
+
+    kinds = get_args(conformance.Kind)
+    if kind not in kinds:
+        sys.stderr.write(f"error: --as {kind}: expected {', '.join(kinds)}\n")
+        raise typer.Exit(2)
+    try:
+        report = conformance.check(path, cast(conformance.Kind, kind))
+    except ModelError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise typer.Exit(EXIT_MODEL) from None
+    for problem in report.problems:
+        sys.stderr.write(f"error: {path.name}: {problem}\n")
+    if report.problems:
+        raise typer.Exit(EXIT_MODEL)
+    facts = ", ".join(f"{name} {value}" for name, value in report.facts.items())
+    typer.echo(f"# {path.name} can be a model here as {kind}: {facts}\n{report.card}")
 
 
 @app.command("pull")

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 # Or else it tells its maker of every run, and leaves an id of this machine in the home folder. It
@@ -75,7 +76,7 @@ def open_session(
     file = role + HALF if wanted == "cuda" and role + HALF in card.files else role
     verify(card, {file, "weights"} & set(card.files))
     try:
-        session = _start(card, file, wanted, threads)
+        session = _start(card.path(file), wanted, threads)
     except Exception as error:
         # As above: a file that is no model raises one of many private classes.
         raise ModelError(f"{_title(card, role)}: {_one_line(error)}") from error
@@ -84,7 +85,7 @@ def open_session(
         raise ModelError("a GPU was asked for, but CUDA does not start here; use provider cpu")
     if used == "cpu" and file != role:
         # Half precision is for GPUs: a CPU computes it in single, with numbers of its own.
-        session = _start(card, role, "cpu", threads)
+        session = _start(card.path(role), "cpu", threads)
     _compare(card, role, "input", card.graphs[role].inputs, session.get_inputs())
     _compare(card, role, "output", card.graphs[role].outputs, session.get_outputs())
     MODEL_USE.loaded(used, time.monotonic() - began)
@@ -103,7 +104,19 @@ def _choose_device(provider: Provider) -> Device:
     return "cuda" if present and provider != "cpu" else "cpu"
 
 
-def _start(card: ModelCard, file: str, device: Device, threads: int) -> Any:
+def open_file(path: Path) -> Any:
+    """A session of ONNX Runtime on a CPU, for a file that has no card yet.
+
+    Raises ModelError where it is no graph that can be loaded.
+    """
+    try:
+        return _start(path, "cpu", 1)
+    except Exception as error:
+        # As above.
+        raise ModelError(f"{path}: {_one_line(error)}") from error
+
+
+def _start(path: Path, device: Device, threads: int) -> Any:
     """A session whose numbers depend on the input alone.
 
     Full optimisation and prepacking stay on: without them, kernels change with the batch size and
@@ -122,7 +135,7 @@ def _start(card: ModelCard, file: str, device: Device, threads: int) -> Any:
     if device == "cuda":
         exact = {"cudnn_conv_algo_search": "DEFAULT", "use_tf32": "0"}
         providers.insert(0, (_CUDA, exact))
-    return ort.InferenceSession(str(card.path(file)), options, providers=providers)
+    return ort.InferenceSession(str(path), options, providers=providers)
 
 
 def _compare(
