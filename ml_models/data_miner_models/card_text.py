@@ -32,7 +32,7 @@ def card_text(card: ModelCard) -> str:
         blocks.append(_table("scoring", {"scale": card.scoring.scale, "bias": card.scoring.bias}))
     blocks += [file_text(role, file) for role, file in card.files.items()]
     blocks += [graph_text(role, graph) for role, graph in card.graphs.items()]
-    for name in ("metrics", "parity"):
+    for name in ("metrics", "flops", "parity"):
         values = getattr(card, name)
         if values:
             blocks.append(_table(name, values))

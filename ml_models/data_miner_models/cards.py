@@ -100,6 +100,8 @@ class ModelCard:
         metrics: held-out figures, for people.
         source: where the weights came from: a name on a hub, or words.
         revision: which of its states; absent where nobody knows.
+        flops: operations that one input of a graph takes, by role, a multiplication with its
+            addition being two; for `data-miner models bench`.
         parity: how far the graphs are from the published model, as measured at the export.
     """
 
@@ -121,6 +123,7 @@ class ModelCard:
     source: str = ""
     revision: str = ""
     metrics: Mapping[str, object] = field(default_factory=dict)
+    flops: Mapping[str, float] = field(default_factory=dict)
     parity: Mapping[str, float] = field(default_factory=dict)
 
     @property

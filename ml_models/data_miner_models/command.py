@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, cast, get_args
@@ -101,6 +102,50 @@ def _run_again(card: ModelCard) -> tuple[str, ...]:
     from data_miner_models.golden import verify_golden  # noqa: PLC0415  # brings ONNX Runtime
 
     return verify_golden(card)
+
+
+@app.command("bench")
+def bench_models(
+    names: Annotated[list[str], typer.Argument(help="Models.")],
+    home: _Home = _HOME,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of one operator.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures at once.")] = 8,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Of each of five rounds.")] = 1.0,
+    provider: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    as_json: _AsJson = False,
+) -> None:
+    """Pictures a second, and the share of this machine's matrix-multiply peak."""
+    from data_miner_models import bench  # noqa: PLC0415  # brings ONNX Runtime
+    from data_miner_models.runtime import Provider  # noqa: PLC0415
+
+    if provider not in get_args(Provider):
+        sys.stderr.write(
+            f"error: --provider {provider}: expected {', '.join(get_args(Provider))}\n"
+        )
+        raise typer.Exit(2)
+    rows: list[dict[str, object]] = []
+    for name in names:
+        try:
+            peak, speeds = bench.measure(
+                load_card(name, _stores(home)),
+                provider=cast(Provider, provider),
+                threads=threads,
+                batch=batch,
+                seconds=seconds,
+            )
+        except ModelError as error:
+            sys.stderr.write(f"error: {error}\n")
+            raise typer.Exit(EXIT_MODEL) from None
+        for speed in speeds:
+            rows.append({"name": name, "peak_flops": peak, **asdict(speed)})
+            share = f", {speed.share:.2f} of {peak / 1e9:.0f} GFLOP/s" if speed.share else ""
+            if not as_json:
+                typer.echo(
+                    f"{name} {speed.role} on {speed.device}, {speed.batch} at once: "
+                    f"{speed.per_second:.1f} a second{share}"
+                )
+    if as_json:
+        sys.stdout.write(json.dumps(rows) + "\n")
 
 
 @app.command("check")

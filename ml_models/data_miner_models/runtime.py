@@ -104,13 +104,13 @@ def _choose_device(provider: Provider) -> Device:
     return "cuda" if present and provider != "cpu" else "cpu"
 
 
-def open_file(path: Path) -> Any:
+def open_file(path: Path, *, threads: int = 1) -> Any:
     """A session of ONNX Runtime on a CPU, for a file that has no card yet.
 
     Raises ModelError where it is no graph that can be loaded.
     """
     try:
-        return _start(path, "cpu", 1)
+        return _start(path, "cpu", threads)
     except Exception as error:
         # As above.
         raise ModelError(f"{path}: {_one_line(error)}") from error

@@ -93,6 +93,15 @@ def write_onnx(spec: GraphSpec, path: Path) -> None:
         program.save(path, external_data=weights > INSIDE_BYTES)
 
 
+def count_flops(spec: GraphSpec) -> float:
+    """Operations that one input takes; matrix products, convolutions and attention count."""
+    from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        spec.module.eval()(*spec.example(1, 0))
+    return float(counter.get_total_flops())
+
+
 def _free_axes(graph: Graph) -> tuple[Mapping[int, torch.export.Dim], ...]:
     known: dict[str, torch.export.Dim] = {}
     return tuple(

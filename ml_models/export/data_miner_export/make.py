@@ -14,7 +14,7 @@ from typing import Any, Final
 from data_miner_export import parity
 from data_miner_export.checkpoint import Checkpoint, Parts
 from data_miner_export.families import ARCHITECTURES, take_apart
-from data_miner_export.graph import OPSET, GraphSpec, write_onnx
+from data_miner_export.graph import OPSET, GraphSpec, count_flops, write_onnx
 from data_miner_export.precision import CALIBRATION, Precision, halved, write_int8
 from data_miner_export.source import Source
 from data_miner_export.tokenizing import Words
@@ -171,6 +171,7 @@ def _card(
         scoring=parts.scoring,
         source=source.title,
         revision=source.revision,
+        flops={spec.role: count_flops(spec) for spec in parts.graphs},
         parity=measured,
     )
 
