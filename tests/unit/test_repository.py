@@ -107,7 +107,7 @@ def test_no_machine_and_no_registry_is_named(needle: str) -> None:
 def test_no_lock_file_holds_an_address() -> None:
     """Where packages come from is the machine's business."""
     files = list((ROOT / "locks").glob("*.txt"))
-    assert len(files) == 8
+    assert len(files) == 9
     for file in files:
         text = file.read_text(encoding="utf-8")
         assert not re.search(r"://|--index|--find-links|--extra-index", text), file
