@@ -55,7 +55,7 @@ test-install: setup ## the images, the chart and the documents on two real nodes
 
 test-export: ## models from torch to ONNX, against what was published (installs 5 GB for torch)
 	@scripts/setup test-export
-	.make/test-export/bin/python -m pytest -n 2 --dist loadfile tests/export
+	.make/test-export/bin/python -m pytest -n 2 --dist loadfile --timeout 900 tests/export
 
 images: ## build the container images here, without a registry (as root)
 	@scripts/images all
