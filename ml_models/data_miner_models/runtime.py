@@ -74,24 +74,29 @@ def open_session(
     began = time.monotonic()
     wanted = _choose_device(provider)
     file = role + HALF if wanted == "cuda" and role + HALF in card.files else role
-    verify(card, {file, "weights"} & set(card.files))
-    try:
-        session = _start(card.path(file), wanted, threads)
-    except Exception as error:
-        # As above: a file that is no model raises one of many private classes.
-        raise ModelError(f"{_title(card, role)}: {_one_line(error)}") from error
+    session = _load(card, file, wanted, threads)
     used: Device = "cuda" if _CUDA in session.get_providers() else "cpu"
     if provider == "cuda" and used != "cuda":
         raise ModelError("a GPU was asked for, but CUDA does not start here; use provider cpu")
     if used == "cpu" and file != role:
-        # Half precision is for GPUs: a CPU computes it in single, with numbers of its own.
-        session = _start(card.path(role), "cpu", threads)
+        # CUDA did not start. A CPU computes half precision in single, with numbers of its own.
+        session = _load(card, role, "cpu", threads)
     _compare(card, role, "input", card.graphs[role].inputs, session.get_inputs())
     _compare(card, role, "output", card.graphs[role].outputs, session.get_outputs())
     MODEL_USE.loaded(used, time.monotonic() - began)
     half = " in half precision" if used == "cuda" and file != role else ""
     _log.info("model %s: %s runs on %s%s", card.name, role, used, half)
     return Session(card, role, used, session)
+
+
+def _load(card: ModelCard, file: str, device: Device, threads: int) -> Any:
+    """A session of a file that has the hash on its card, and of no other."""
+    verify(card, {file, "weights"} & set(card.files))
+    try:
+        return _start(card.path(file), device, threads)
+    except Exception as error:
+        # As above: a file that is no model raises one of many private classes.
+        raise ModelError(f"{_title(card, file)}: {_one_line(error)}") from error
 
 
 def _choose_device(provider: Provider) -> Device:

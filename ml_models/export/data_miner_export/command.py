@@ -73,7 +73,7 @@ def export(
         wanted = Wanted(chosen, frozenset(precisions), uri, folder / "work")  # type: ignore[arg-type]
         with progress_lines() as progress:
             cards = make(source, wanted, _say, progress)
-    except ModelError as error:
+    except (ModelError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         raise typer.Exit(EXIT_MODEL) from None
     for card in cards:

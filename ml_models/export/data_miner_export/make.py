@@ -75,12 +75,16 @@ def make(source: Source, wanted: Wanted, say: Say, progress: Progress) -> tuple[
     if parts.tokenizer is not None:
         files["tokenizer"] = _write_tokenizer(parts.tokenizer, work)
     card = _card(source, parts, wanted.name, files, measured, work)
-    cards = [_publish(card, files, wanted, work, say, progress)]
+    made: list[tuple[ModelCard, Mapping[str, Path]]] = [(card, files)]
     if "int8" in wanted.precisions:
-        own, own_files = _int8(card, parts, files, work, say)
-        cards.append(_publish(own, own_files, wanted, work, say, progress))
+        made.append(_int8(card, parts, files, work, say))
+    proven = [(_with_golden(one, work, say), its) for one, its in made]
+    cards = tuple(
+        publish(one, {**its, "golden": one.path("golden")}, wanted.uri, progress)
+        for one, its in proven
+    )
     shutil.rmtree(work)
-    return tuple(cards)
+    return cards
 
 
 def _graphs(
@@ -202,21 +206,14 @@ def _int8(
     return own, own_files
 
 
-def _publish(
-    card: ModelCard,
-    files: Mapping[str, Path],
-    wanted: Wanted,
-    work: Path,
-    say: Say,
-    progress: Progress,
-) -> ModelCard:
-    """Run the model once as workers will, keep what it says, and let others see it."""
+def _with_golden(card: ModelCard, work: Path, say: Say) -> ModelCard:
+    """Run the model once as workers will, and keep what it says."""
     say(f"{card.name}: running it as workers do")
     path = work / f"{card.name}-golden.npz"
     golden.write(card, path)
     whole = replace(card, files={**card.files, "golden": _described(path, work)})
     golden.verify_golden(whole)
-    return publish(whole, {**files, "golden": path}, wanted.uri, progress)
+    return whole
 
 
 _SUMMARIES: Final = {

@@ -16,11 +16,9 @@ CALIBRATION: Final = "dynamic: weights by output channel, activations by their r
 def halved(spec: GraphSpec) -> GraphSpec:
     """The module in half precision; pixels are normalised, and vectors made unit, in single."""
     module = copy.deepcopy(spec.module).half()
-    for part in module.modules():
+    for part, own in zip(module.modules(), spec.module.modules(), strict=True):
         if isinstance(part, Normalise):
-            fresh = next(own for own in spec.module.modules() if isinstance(own, Normalise))
-            part.load_state_dict(fresh.state_dict())
-            part.float().load_state_dict(fresh.state_dict())
+            part.float().load_state_dict(own.state_dict())
     return replace(spec, module=module)
 
 

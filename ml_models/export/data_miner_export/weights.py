@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 _PAGE: Final = 4096
 """Tensors begin at a page, so that they are mapped instead of read."""
@@ -28,7 +28,7 @@ def share(graphs: Mapping[Path, Path], weights: Path) -> None:
         for source, target in graphs.items():
             model = onnx.load(source)
             for tensor in model.graph.initializer:
-                content = _content(onnx, tensor)
+                content = bytes(tensor.raw_data)
                 if len(content) < _SMALL:
                     continue
                 digest = hashlib.sha256(content).hexdigest()
@@ -36,13 +36,6 @@ def share(graphs: Mapping[Path, Path], weights: Path) -> None:
                     store.write(bytes(-store.tell() % _PAGE))
                     known[digest] = store.tell()
                     store.write(content)
-                tensor.raw_data = content
                 set_external_data(tensor, weights.name, known[digest], len(content))
                 tensor.ClearField("raw_data")
             onnx.save(model, target)
-
-
-def _content(onnx: Any, tensor: Any) -> bytes:
-    if tensor.HasField("raw_data"):
-        return bytes(tensor.raw_data)
-    return bytes(onnx.numpy_helper.to_array(tensor).tobytes()) if tensor.data_type != 8 else b""

@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,6 +103,42 @@ def test_a_gpu_that_is_not_there_is_refused(
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(ModelError, match="a GPU was asked for"):
         open_session(load_card("small", [small_store]), "image", provider="cuda")
+
+
+@pytest.fixture
+def with_half(small_store: Path) -> ModelCard:
+    """A model with a graph in half precision beside it, which here is the same again."""
+    card = load_card("small", [small_store])
+    (small_store / "half.onnx").write_bytes(card.path("image").read_bytes())
+    half = replace(card.files["image"], path="half.onnx")
+    return replace(card, files={**card.files, "image-fp16": half})
+
+
+def test_where_a_gpu_does_not_start_the_single_graph_runs(
+    with_half: ModelCard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """CUDA is in this ONNX Runtime, and there is no GPU: automatic is a CPU, and says so."""
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    with caplog.at_level("INFO"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        session = open_session(with_half, "image")
+    assert session.device == "cpu"
+    assert "small: image runs on cpu" in caplog.text
+    assert "half" not in caplog.text
+
+
+@pytest.mark.parametrize("damaged", ["image", "image-fp16"])
+def test_no_graph_is_loaded_with_other_bytes_than_the_card_names(
+    with_half: ModelCard, damaged: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the one that a GPU would run, nor the one that is taken when it does not start."""
+    path = with_half.path(damaged)
+    path.write_bytes(path.read_bytes() + b"\x00")
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(ModelError, match="bytes, its card says"):
+            open_session(with_half, "image")
 
 
 def test_inputs_that_a_graph_refuses_end_in_one_line(small_store: Path) -> None:
