@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
+
+try:
+    import torch
+except ModuleNotFoundError as error:
+    pytest.exit(
+        f"{error.name} is not here: `make test-export` installs it and runs these tests",
+        returncode=4,
+    )
 
 from data_miner_export.make import Wanted, make
 from data_miner_export.source import Source
