@@ -71,12 +71,14 @@ def mined(watched: Monitored, folder: Path) -> dict[str, Any]:
     installation = watched.installation
     many = folder / "many"
     many.mkdir()
-    for number in range(40):
+    # So many that it is under way for several looks at it, however fast the machine is.
+    for number in range(200):
         # Each its own video: a file's id is its content's.
         (many / f"{number}.mp4").write_bytes(CLIP.read_bytes() + bytes([number]))
     (many / "large.mp4").write_bytes(CLIP.read_bytes() + bytes(2 << 20))
     files = {"files": {"uri": str(many)}}
     installation.cluster.apply(project("long", files, download={"maxBytes": 1 << 20}))
+    watched.prometheus.wait_for('dataminer_project_eta_timestamp_seconds{project="long"} > 0')
     installation.apply_demo(target={"images": 6})
     done = installation.complete(seconds=300)
     installation.apply_demo("twin")
@@ -263,7 +265,7 @@ def test_every_panel_of_every_dashboard_shows_something(
     for query in queries(rate_interval="10s"):
         if any(part in query.expression for part in NO_GPU_HERE):
             continue
-        found = watched.prometheus.query_range(query.expression, seconds=1800, step_seconds=5)
+        found = watched.prometheus.query_range(query.expression, seconds=1800, step_seconds=1)
         shown = [value for series in found for _, value in series.values if math.isfinite(value)]
         if not shown:
             empty.append(f"{query.dashboard}: {query.panel}: {query.expression}")
