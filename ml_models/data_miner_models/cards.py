@@ -22,6 +22,7 @@ from data_miner_models.preprocessing import Preprocessing
 
 BUNDLED = Path(__file__).parent / "bundled"
 Family = Literal["siglip", "dino", "open-vocabulary", "grounded"]
+NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,99}$"
 HALF: Final = "-fp16"
 """Behind the role of a graph: the same one in half precision, which a GPU runs instead."""
 _BESIDES: Final = frozenset({"weights", "golden"})
@@ -107,7 +108,7 @@ class ModelCard:
 
     __pydantic_config__ = _STRICT
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=NAME)]
     family: Family
     licence: str
     summary: str
@@ -226,6 +227,15 @@ def _find(stores: Sequence[Path]) -> dict[str, Path]:
         for path in sorted(store.glob("*.toml")):
             found.setdefault(path.stem, path)
     return found
+
+
+def check_name(name: str) -> None:
+    """Raise ModelError unless a card may have this name, which is that of files as well."""
+    if not re.fullmatch(NAME, name):
+        raise ModelError(
+            f"{name!r} is no name for a model: up to 100 lower-case letters, digits, dots, hyphens "
+            "and underscores, with a letter or digit first"
+        )
 
 
 def parse_card(text: str, path: Path) -> ModelCard:

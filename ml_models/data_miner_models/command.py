@@ -125,7 +125,7 @@ def bench_models(
         raise typer.Exit(2)
     rows: list[dict[str, object]] = []
     for name in names:
-        try:
+        with or_exit():
             peak, speeds = bench.measure(
                 load_card(name, _stores(home)),
                 provider=cast(Provider, provider),
@@ -133,9 +133,6 @@ def bench_models(
                 batch=batch,
                 seconds=seconds,
             )
-        except ModelError as error:
-            sys.stderr.write(f"error: {error}\n")
-            raise typer.Exit(EXIT_MODEL) from None
         for speed in speeds:
             rows.append({"name": name, "peak_flops": peak, **asdict(speed)})
             share = f", {speed.share:.2f} of {peak / 1e9:.0f} GFLOP/s" if speed.share else ""
@@ -160,11 +157,8 @@ def check_file(
     if kind not in kinds:
         sys.stderr.write(f"error: --as {kind}: expected {', '.join(kinds)}\n")
         raise typer.Exit(2)
-    try:
+    with or_exit():
         report = conformance.check(path, cast(conformance.Kind, kind))
-    except ModelError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise typer.Exit(EXIT_MODEL) from None
     for problem in report.problems:
         sys.stderr.write(f"error: {path.name}: {problem}\n")
     if report.problems:
@@ -186,13 +180,19 @@ def pull_models(
 
     into = first_store(home)
     for name in names:
-        with progress_lines() as progress:
-            try:
-                card = pull(name, source, into, progress)
-            except ModelError as error:
-                sys.stderr.write(f"error: {error}\n")
-                raise typer.Exit(EXIT_MODEL) from None
+        with or_exit(), progress_lines() as progress:
+            card = pull(name, source, into, progress)
         typer.echo(f"{card.name}: in {into}, {card.digest[:16]}")
+
+
+@contextlib.contextmanager
+def or_exit() -> Iterator[None]:
+    """What is wrong with a model or a disk is one line and exit code 6."""
+    try:
+        yield
+    except (ModelError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise typer.Exit(EXIT_MODEL) from None
 
 
 @contextlib.contextmanager

@@ -81,7 +81,7 @@ class Preprocessing:
     def key(self) -> str:
         """A short stable name; equal keys mean equal renders."""
         crop = f"-of{self.shortest_side}" if self.shortest_side else ""
-        fill = f"-fill{self.fill}" if self.fill else ""
+        fill = f"-fill{self.fill}" if self.mode == "pad" else ""
         return f"{self.mode}-{self.height}x{self.width}{crop}-{self.resample}{fill}"
 
     @property

@@ -20,7 +20,7 @@ from typing import Any, Final
 import fsspec
 
 from data_miner_models.card_text import card_text
-from data_miner_models.cards import ModelCard, ModelFile, parse_card
+from data_miner_models.cards import ModelCard, ModelFile, check_name, parse_card
 from data_miner_models.errors import ModelError
 
 Progress = Callable[[str, int, int], None]
@@ -39,7 +39,7 @@ def publish(card: ModelCard, files: Mapping[str, Path], uri: str, progress: Prog
         files: where they lie now, by role.
 
     Raises:
-        ModelError: the store cannot be written.
+        ModelError: the store cannot be written, or the card could not be read again.
     """
     state = hashlib.sha256(
         "".join(f"{role} {card.files[role].sha256}\n" for role in sorted(files)).encode()
@@ -50,11 +50,14 @@ def publish(card: ModelCard, files: Mapping[str, Path], uri: str, progress: Prog
         card,
         files={role: replace(file, path=paths[role]) for role, file in card.files.items()},
     )
+    text = card_text(placed)
+    # What others cannot read must not be told of.
+    parse_card(text, Path(f"{card.name}.toml"))
     with _said(f"publish {card.name} to {uri}"):
         system, root = _at(uri)
         for role, path in files.items():
             _put(system, path, f"{root}/{paths[role]}", placed.files[role], progress)
-        _put_text(system, card_text(placed), f"{root}/{card.name}.toml")
+        _put_text(system, text, f"{root}/{card.name}.toml")
     return placed
 
 
@@ -68,6 +71,7 @@ def pull(name: str, uri: str, into: Path, progress: Progress = lambda *_: None) 
         ModelError: the store has no such model, cannot be reached, or holds other bytes than its
             card says.
     """
+    check_name(name)
     with _said(f"pull {name} from {uri}"):
         system, root = _at(uri)
         into.mkdir(parents=True, exist_ok=True)

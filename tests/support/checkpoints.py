@@ -210,46 +210,33 @@ def _grounded(
 
     stages = ["stage2", "stage3", "stage4"]
     words = _wordpieces(folder)
-    if full:
-        config = config_kind(
-            backbone_config=swin(
-                embed_dim=96,
-                depths=[2, 2, 6, 2],
-                num_heads=[3, 6, 12, 24],
-                window_size=7,
-                image_size=224,
-                out_features=stages,
-            ),
-            text_config=bert(),
-        )
-    else:
-        config = config_kind(
-            backbone_config=swin(
-                embed_dim=32,
-                depths=[1, 1, 1, 1],
-                num_heads=[2, 2, 2, 2],
-                window_size=7,
-                image_size=224,
-                out_features=stages,
-            ),
-            text_config=bert(
-                vocab_size=1100,
-                hidden_size=32,
-                num_hidden_layers=2,
-                num_attention_heads=2,
-                intermediate_size=64,
-            ),
-            d_model=32,
-            encoder_layers=2,
-            decoder_layers=2,
-            encoder_ffn_dim=64,
-            decoder_ffn_dim=64,
-            encoder_attention_heads=2,
-            decoder_attention_heads=2,
-            num_queries=20,
-            decoder_n_points=2,
-            encoder_n_points=2,
-        )
+    swin_sizes: dict[str, Any] = {
+        "embed_dim": 96,
+        "depths": [2, 2, 6, 2],
+        "num_heads": [3, 6, 12, 24],
+    }
+    bert_sizes: dict[str, int] = {}
+    sizes: dict[str, int] = {}
+    if not full:
+        swin_sizes = {"embed_dim": 32, "depths": [1, 1, 1, 1], "num_heads": [2, 2, 2, 2]}
+        bert_sizes = {**_vit(hidden=32, layers=2, heads=2), "vocab_size": 1100}
+        sizes = {
+            "d_model": 32,
+            "encoder_layers": 2,
+            "decoder_layers": 2,
+            "encoder_ffn_dim": 64,
+            "decoder_ffn_dim": 64,
+            "encoder_attention_heads": 2,
+            "decoder_attention_heads": 2,
+            "num_queries": 20,
+            "decoder_n_points": 2,
+            "encoder_n_points": 2,
+        }
+    config = config_kind(
+        backbone_config=swin(window_size=7, image_size=224, out_features=stages, **swin_sizes),
+        text_config=bert(**bert_sizes),
+        **sizes,
+    )
     _save(
         _random(model_kind(config)),
         folder,

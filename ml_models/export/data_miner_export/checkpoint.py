@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from data_miner_export.graph import GraphSpec
+from data_miner_export.graph import GraphSpec, described
 from data_miner_export.tokenizing import Words, read_words
-from data_miner_models.cards import Family, Scoring
+from data_miner_models.cards import Family, Graph, Scoring
 from data_miner_models.errors import ModelError
 from data_miner_models.preprocessing import Preprocessing, Resample
 
@@ -132,6 +132,30 @@ class Checkpoint:
         if not isinstance(content, dict):
             raise ModelError(f"{self.folder}: {name} is no JSON object")
         return content
+
+
+def image_encoder(
+    module: nn.Module,
+    reference: Callable[[Tensor], Tensor],
+    preprocessing: Preprocessing,
+    dimension: int,
+) -> GraphSpec:
+    """The graph of an encoder of pictures: uint8 renders in, a unit vector each.
+
+    `reference` gives the published vectors, of any length, for renders.
+    """
+    height, width = preprocessing.height, preprocessing.width
+    return GraphSpec(
+        role="image",
+        module=module,
+        reference=lambda frames: {"embeds": nn.functional.normalize(reference(frames), dim=-1)},
+        example=lambda count, seed: (Checkpoint.frames(count, height, width, seed),),
+        graph=Graph(
+            {"frames": described("frames", "uint8", "batch", height, width, 3)},
+            {"embeds": described("image_embeds", "float32", "batch", dimension)},
+        ),
+        batches=(1, 2, 3, 16),
+    )
 
 
 def _preprocessing(found: Mapping[str, Any]) -> Preprocessing:

@@ -9,8 +9,6 @@ from typing import Annotated
 
 import typer
 
-from data_miner_models.errors import ModelError
-
 EXIT_MODEL = 6
 _NEEDS = ("torch", "transformers", "onnx", "onnxscript")
 
@@ -62,20 +60,19 @@ def export(
     _require()
     from data_miner_export.make import Wanted, make  # noqa: PLC0415  # brings torch
     from data_miner_export.source import find  # noqa: PLC0415
-    from data_miner_models.command import first_store, progress_lines  # noqa: PLC0415
+    from data_miner_models.cards import check_name  # noqa: PLC0415
+    from data_miner_models.command import first_store, or_exit, progress_lines  # noqa: PLC0415
 
     folder = (work or Path(tempfile.gettempdir()) / "data-miner-export").expanduser()
     precisions = {"fp32"} | ({"fp16"} if fp16 else set()) | ({"int8"} if int8 else set())
     chosen = name or what.rstrip("/").rpartition("/")[2].lower()
     uri = out or str(first_store(home))
-    try:
+    with or_exit():
+        check_name(chosen)
         source = find(what, revision=revision, cache=folder / "hub", accepted=accept_licence)
         wanted = Wanted(chosen, frozenset(precisions), uri, folder / "work")  # type: ignore[arg-type]
         with progress_lines() as progress:
             cards = make(source, wanted, _say, progress)
-    except (ModelError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise typer.Exit(EXIT_MODEL) from None
     for card in cards:
         typer.echo(f"{card.name}: published to {uri}, {card.digest[:16]}")
 

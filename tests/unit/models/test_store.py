@@ -184,3 +184,15 @@ def test_two_processes_that_pull_at_once_download_once(small_store: Path, tmp_pa
     assert once in lines
     assert sum(len(said) > 1 for said in lines) == 1
     verify(load_card("small", [tmp_path / "mine"]))
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "Upper", "", ".hidden", "x" * 101])
+def test_a_name_that_no_card_may_have_is_refused(
+    small_store: Path, tmp_path: Path, name: str
+) -> None:
+    """Before anything is written: names are those of files."""
+    with pytest.raises(ModelError, match="is no name for a model"):
+        pull(name, str(tmp_path / "store"), tmp_path / "mine")
+    with pytest.raises(ModelError, match="name"):
+        _published(small_store, str(tmp_path / "store"), name)
+    assert {path.name for path in tmp_path.iterdir()} == {"small.onnx", "small.toml"}

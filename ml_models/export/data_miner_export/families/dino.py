@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from data_miner_export.checkpoint import Checkpoint, Parts
-from data_miner_export.graph import GraphSpec, Normalise, described, unit
-from data_miner_models.cards import Graph
+from data_miner_export.checkpoint import Checkpoint, Parts, image_encoder
+from data_miner_export.graph import Normalise, unit
 
 
 class _Image(nn.Module):
@@ -31,21 +28,10 @@ def parts(checkpoint: Checkpoint) -> Parts:
     preprocessing, mean, deviation = checkpoint.preprocessing()
     normalise = Normalise(mean, deviation)
     dimension = model.config.hidden_size
-    height, width = preprocessing.height, preprocessing.width
 
-    def reference(frames: Tensor) -> Mapping[str, Tensor]:
-        tokens = model(pixel_values=normalise(frames)).last_hidden_state
-        return {"embeds": torch.nn.functional.normalize(tokens[:, 0], dim=-1)}
+    def reference(frames: Tensor) -> Tensor:
+        tokens: Tensor = model(pixel_values=normalise(frames)).last_hidden_state
+        return tokens[:, 0]
 
-    image = GraphSpec(
-        role="image",
-        module=_Image(model, normalise),
-        reference=reference,
-        example=lambda count, seed: (checkpoint.frames(count, height, width, seed),),
-        graph=Graph(
-            {"frames": described("frames", "uint8", "batch", height, width, 3)},
-            {"embeds": described("image_embeds", "float32", "batch", dimension)},
-        ),
-        batches=(1, 2, 3, 16),
-    )
+    image = image_encoder(_Image(model, normalise), reference, preprocessing, dimension)
     return Parts(family="dino", graphs=(image,), preprocessing=preprocessing, dimension=dimension)

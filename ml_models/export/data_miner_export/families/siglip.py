@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from data_miner_export.checkpoint import Checkpoint, Parts
+from data_miner_export.checkpoint import Checkpoint, Parts, image_encoder
 from data_miner_export.graph import GraphSpec, Normalise, described, unit
 from data_miner_export.tokenizing import padded
 from data_miner_models.cards import Graph, Scoring
@@ -45,26 +45,15 @@ def parts(checkpoint: Checkpoint) -> Parts:
     normalise = Normalise(mean, deviation)
     dimension = model.config.vision_config.hidden_size
 
-    def image_reference(frames: Tensor) -> Mapping[str, Tensor]:
-        vectors = model.get_image_features(pixel_values=normalise(frames)).pooler_output
-        return {"embeds": torch.nn.functional.normalize(vectors, dim=-1)}
+    def image_reference(frames: Tensor) -> Tensor:
+        vectors: Tensor = model.get_image_features(pixel_values=normalise(frames)).pooler_output
+        return vectors
 
     def text_reference(ids: Tensor) -> Mapping[str, Tensor]:
         vectors = model.get_text_features(input_ids=ids).pooler_output
         return {"embeds": torch.nn.functional.normalize(vectors, dim=-1)}
 
-    height, width = preprocessing.height, preprocessing.width
-    image = GraphSpec(
-        role="image",
-        module=_Image(model, normalise),
-        reference=image_reference,
-        example=lambda count, seed: (checkpoint.frames(count, height, width, seed),),
-        graph=Graph(
-            {"frames": described("frames", "uint8", "batch", height, width, 3)},
-            {"embeds": described("image_embeds", "float32", "batch", dimension)},
-        ),
-        batches=(1, 2, 3, 16),
-    )
+    image = image_encoder(_Image(model, normalise), image_reference, preprocessing, dimension)
     text = GraphSpec(
         role="text",
         module=_Text(model),
