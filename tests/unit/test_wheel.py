@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 import zipfile
 from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
+
+from support.images.catalogue import PRODUCT
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -61,3 +64,11 @@ def test_every_file_of_the_packages_is_in_it(wheel: zipfile.ZipFile) -> None:
     for path in tracked:
         inside = path.removeprefix("ml_models/export/").removeprefix("ml_models/")
         assert inside in there, path
+
+
+def test_an_image_is_built_from_all_that_it_is_made_of() -> None:
+    """A build sees only what is named for it, and has the wheel made of that."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wanted = settings["tool"]["hatch"]["build"]["targets"]["wheel"]
+    for folder in (*wanted["packages"], *wanted["force-include"]):
+        assert [path for path in PRODUCT if folder == path or folder.startswith(f"{path}/")], folder

@@ -13,6 +13,7 @@ HERE: Final = ROOT / "tests" / "images"
 PRODUCT: Final = (
     *("LICENSE", "NOTICE", "README.md", "pyproject.toml", "scripts/in-image"),
     *("src", "operator", "worker_image", "ml_models/data_miner_models"),
+    "ml_models/export/data_miner_export",
     *("examples/demo", "examples/demo.yaml"),
 )
 """What goes into every image of the product; .dockerignore names the same."""
