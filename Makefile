@@ -7,7 +7,7 @@ SEED ?= 1
 SOAK_LOG ?= out/soak.log
 GENERATED := crds docs/reference docs/configuration.md docs/values.md helm/data-miner
 
-.PHONY: help setup demo test test-cluster test-chart test-images test-install test-export images cluster-up cluster-down soak check generate verify bench demo-models lock clean
+.PHONY: help setup demo test test-cluster test-chart test-images test-install test-export images cluster-up cluster-down soak check generate verify bench bench-models demo-models lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,10 @@ verify: generate ## fail when a generated file is not what the code says
 
 bench: setup ## measure, on this machine
 	@for script in benchmarks/*.py; do $(PY) "$$script"; done
+
+bench-models: ## export every family at its published size and measure it (hours; ONLY="dinov2 siglip" chooses)
+	@scripts/setup test-export
+	PYTHONPATH=tests .make/test-export/bin/python benchmarks/models/real_sizes.py $(ONLY)
 
 demo-models: ## train the bundled models anew (25 min on two cores; installs 5 GB for torch)
 	@scripts/setup demo-models

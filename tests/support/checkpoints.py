@@ -1,7 +1,8 @@
 """Checkpoints in the layout of the hub: real architectures with random weights.
 
-Small ones by default; `full` gives the published size. Weights are scaled so that different inputs
-give clearly different outputs.
+Small ones by default; `size` names a published one. Weights are scaled so that different inputs
+give clearly different outputs. Vocabularies are small at every size: a longer table of words would
+change neither what is computed nor how long it takes.
 """
 
 from __future__ import annotations
@@ -23,36 +24,21 @@ CAPTIONS: Final = (
 )
 
 
-def siglip(folder: Path, *, full: bool = False) -> Path:
-    """google/siglip-base-patch16-224 in full; its vocabulary is sentencepiece's."""
-    from transformers import SiglipConfig, SiglipModel
-
-    sizes = {} if full else _vit(hidden=64, layers=2, heads=4)
-    config = SiglipConfig(
-        text_config={**sizes, "vocab_size": 32000 if full else 96, "max_position_embeddings": 64},
-        vision_config={**sizes, "image_size": 224 if full else 64, "patch_size": 16},
-    )
-    model = _random(SiglipModel(config))
-    side = config.vision_config.image_size
-    _save(model, folder, _processor("SiglipImageProcessor", side, resample=3))
+def siglip(folder: Path, size: str = "") -> Path:
+    """SigLIP, such as "base-patch16-224"; its vocabulary is sentencepiece's."""
+    side = _siglip(folder, size, vocabulary=96)
+    _processor(folder, "SiglipImageProcessor", side, resample=3)
     _sentencepiece(folder)
     return folder
 
 
-def siglip2(folder: Path, *, full: bool = False) -> Path:
-    """google/siglip2-base-patch16-256 in full, with a smaller vocabulary."""
+def siglip2(folder: Path, size: str = "") -> Path:
+    """SigLIP 2, such as "base-patch16-256" or "so400m-patch14-384"."""
     from tokenizers import Tokenizer, models, trainers
-    from transformers import Siglip2Tokenizer, SiglipConfig, SiglipModel
+    from transformers import Siglip2Tokenizer
 
-    sizes = {} if full else _vit(hidden=64, layers=2, heads=4)
-    vocabulary = 32000 if full else 200
-    config = SiglipConfig(
-        text_config={**sizes, "vocab_size": vocabulary, "max_position_embeddings": 64},
-        vision_config={**sizes, "image_size": 256 if full else 64, "patch_size": 16},
-    )
-    model = _random(SiglipModel(config))
-    side = config.vision_config.image_size
-    _save(model, folder, _processor("SiglipImageProcessor", side, resample=2))
+    side = _siglip(folder, size, vocabulary=200)
+    _processor(folder, "SiglipImageProcessor", side, resample=2)
     special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
     trained = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
     trained.train_from_iterator(
@@ -71,26 +57,28 @@ def siglip2(folder: Path, *, full: bool = False) -> Path:
     return folder
 
 
-def dinov2(folder: Path, *, full: bool = False) -> Path:
-    """facebook/dinov2-small in full: 518 pixels of positions, asked for at 224."""
+def dinov2(folder: Path, size: str = "") -> Path:
+    """DINOv2 "small", "base" or "large": 518 pixels of positions, asked for at 224."""
     from transformers import Dinov2Config, Dinov2Model
 
-    config = (
-        Dinov2Config(hidden_size=384, num_attention_heads=6, image_size=518, patch_size=14)
-        if full
-        else Dinov2Config(
-            hidden_size=64, num_hidden_layers=2, num_attention_heads=4, image_size=70, patch_size=14
-        )
+    widths = {"": (64, 2, 4), "small": (384, 12, 6), "base": (768, 12, 12), "large": (1024, 24, 16)}
+    width, layers, heads = widths[size]
+    config = Dinov2Config(
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        image_size=518 if size else 70,
+        patch_size=14,
     )
-    side = 224 if full else 56
-    _save(
-        _random(Dinov2Model(config)),
+    side = 224 if size else 56
+    _save(_random(Dinov2Model(config)), folder)
+    _settings(
         folder,
         {
             "image_processor_type": "BitImageProcessor",
             "do_center_crop": True,
             "crop_size": {"height": side, "width": side},
-            "size": {"shortest_edge": 256 if full else 64},
+            "size": {"shortest_edge": 256 if size else 64},
             "resample": 3,
             **_IMAGENET,
         },
@@ -98,12 +86,12 @@ def dinov2(folder: Path, *, full: bool = False) -> Path:
     return folder
 
 
-def dinov3(folder: Path, *, full: bool = False) -> Path:
-    """facebook/dinov3-vits16 in full."""
+def dinov3(folder: Path, size: str = "") -> Path:
+    """DINOv3, "vits16"."""
     from transformers import DINOv3ViTConfig, DINOv3ViTModel
 
-    sizes = {} if full else _vit(hidden=64, layers=2, heads=4)
-    side = 224 if full else 64
+    sizes = {} if size else _vit(hidden=64, layers=2, heads=4)
+    side = 224 if size else 64
     config = DINOv3ViTConfig(image_size=side, patch_size=16, num_register_tokens=4, **sizes)
     processor = {
         "image_processor_type": "DINOv3ViTImageProcessorFast",
@@ -111,20 +99,27 @@ def dinov3(folder: Path, *, full: bool = False) -> Path:
         "resample": 2,
         **_IMAGENET,
     }
-    _save(_random(DINOv3ViTModel(config)), folder, processor)
+    _save(_random(DINOv3ViTModel(config)), folder)
+    _settings(folder, processor)
     return folder
 
 
-def owlv2(folder: Path, *, full: bool = False) -> Path:
-    """google/owlv2-base-patch16 in full."""
+def owlv2(folder: Path, size: str = "") -> Path:
+    """OWLv2 "base-patch16" or "large-patch14"."""
     from transformers import CLIPTokenizer, Owlv2Config, Owlv2ForObjectDetection
 
     small = _vit(hidden=64, layers=2, heads=4)
-    side = 960 if full else 96
+    large = _vit(hidden=1024, layers=24, heads=16, inner=4096)
+    sizes: dict[str, tuple[int, int, int, dict[str, int], dict[str, int]]] = {
+        "": (96, 16, 64, {**small, "vocab_size": 400, "max_position_embeddings": 16}, small),
+        "base-patch16": (960, 16, 512, {}, {}),
+        "large-patch14": (1008, 14, 768, _vit(hidden=768, layers=12, heads=12, inner=3072), large),
+    }
+    side, patch, projection, words_sizes, picture_sizes = sizes[size]
     config = Owlv2Config(
-        text_config={} if full else {**small, "vocab_size": 400, "max_position_embeddings": 16},
-        vision_config={"image_size": side, "patch_size": 16, **({} if full else small)},
-        projection_dim=512 if full else 64,
+        text_config=words_sizes,
+        vision_config={"image_size": side, "patch_size": patch, **picture_sizes},
+        projection_dim=projection,
     )
     processor = {
         "image_processor_type": "Owlv2ImageProcessor",
@@ -134,7 +129,8 @@ def owlv2(folder: Path, *, full: bool = False) -> Path:
         "image_mean": [0.48145466, 0.4578275, 0.40821073],
         "image_std": [0.26862954, 0.26130258, 0.27577711],
     }
-    _save(_random(Owlv2ForObjectDetection(config)), folder, processor)
+    _save(_random(Owlv2ForObjectDetection(config)), folder)
+    _settings(folder, processor)
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     trained = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
@@ -150,8 +146,8 @@ def owlv2(folder: Path, *, full: bool = False) -> Path:
     )
     state = json.loads(trained.to_str())["model"]
     words = {**state["vocab"]}
-    size = config.text_config.vocab_size
-    words["<|startoftext|>"], words["<|endoftext|>"] = size - 2, size - 1
+    last = config.text_config.vocab_size - 1
+    words["<|startoftext|>"], words["<|endoftext|>"] = last - 1, last
     tokenizer = CLIPTokenizer(
         vocab=words,
         merges=[tuple(pair) for pair in state["merges"]],
@@ -162,37 +158,18 @@ def owlv2(folder: Path, *, full: bool = False) -> Path:
     return folder
 
 
-def grounding_dino(folder: Path, *, full: bool = False) -> Path:
-    """IDEA-Research/grounding-dino-tiny in full."""
-    from transformers import (
-        BertConfig,
-        GroundingDinoConfig,
-        GroundingDinoForObjectDetection,
-        SwinConfig,
-    )
+def grounding_dino(folder: Path, size: str = "") -> Path:
+    """GroundingDINO "tiny" or "base"."""
+    from transformers import GroundingDinoConfig, GroundingDinoForObjectDetection
 
-    return _grounded(
-        folder, full, GroundingDinoConfig, GroundingDinoForObjectDetection, SwinConfig, BertConfig
-    )
+    return _grounded(folder, size, GroundingDinoConfig, GroundingDinoForObjectDetection)
 
 
-def mm_grounding_dino(folder: Path, *, full: bool = False) -> Path:
-    """openmmlab-community/mm_grounding_dino_tiny in full, of the same shape as LLMDet."""
-    from transformers import (
-        BertConfig,
-        MMGroundingDinoConfig,
-        MMGroundingDinoForObjectDetection,
-        SwinConfig,
-    )
+def mm_grounding_dino(folder: Path, size: str = "") -> Path:
+    """MM-GroundingDINO "tiny", of the same shape as LLMDet's."""
+    from transformers import MMGroundingDinoConfig, MMGroundingDinoForObjectDetection
 
-    return _grounded(
-        folder,
-        full,
-        MMGroundingDinoConfig,
-        MMGroundingDinoForObjectDetection,
-        SwinConfig,
-        BertConfig,
-    )
+    return _grounded(folder, size, MMGroundingDinoConfig, MMGroundingDinoForObjectDetection)
 
 
 BUILDERS: Final[Mapping[str, Callable[..., Path]]] = {
@@ -203,23 +180,48 @@ BUILDERS: Final[Mapping[str, Callable[..., Path]]] = {
 _IMAGENET: Final = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 
 
-def _grounded(
-    folder: Path, full: bool, config_kind: Any, model_kind: Any, swin: Any, bert: Any
-) -> Path:
-    from transformers import BertTokenizer
+def _siglip(folder: Path, size: str, vocabulary: int) -> int:
+    """Both towers; the side of the pictures that it looks at."""
+    from transformers import SiglipConfig, SiglipModel
 
-    stages = ["stage2", "stage3", "stage4"]
+    kind, _, rest = size.partition("-patch")
+    patch, side = map(int, rest.split("-")) if rest else (16, 64)
+    sizes = {
+        "": _vit(hidden=64, layers=2, heads=4),
+        "base": {},
+        "so400m": _vit(hidden=1152, layers=27, heads=16, inner=4304),
+    }[kind]
+    config = SiglipConfig(
+        text_config={**sizes, "vocab_size": vocabulary, "max_position_embeddings": 64},
+        vision_config={**sizes, "image_size": side, "patch_size": patch},
+    )
+    _save(_random(SiglipModel(config)), folder)
+    return side
+
+
+def _grounded(folder: Path, size: str, config_kind: Any, model_kind: Any) -> Path:
+    from transformers import BertConfig, BertTokenizer, SwinConfig
+
     words = _wordpieces(folder)
-    swin_sizes: dict[str, Any] = {
-        "embed_dim": 96,
-        "depths": [2, 2, 6, 2],
-        "num_heads": [3, 6, 12, 24],
-    }
-    bert_sizes: dict[str, int] = {}
+    swin: dict[str, Any] = {
+        "": {"embed_dim": 32, "depths": [1, 1, 1, 1], "num_heads": [2, 2, 2, 2], "window_size": 7},
+        "tiny": {
+            "embed_dim": 96,
+            "depths": [2, 2, 6, 2],
+            "num_heads": [3, 6, 12, 24],
+            "window_size": 7,
+        },
+        "base": {
+            "embed_dim": 128,
+            "depths": [2, 2, 18, 2],
+            "num_heads": [4, 8, 16, 32],
+            "window_size": 12,
+        },
+    }[size]
+    bert: dict[str, int] = {}
     sizes: dict[str, int] = {}
-    if not full:
-        swin_sizes = {"embed_dim": 32, "depths": [1, 1, 1, 1], "num_heads": [2, 2, 2, 2]}
-        bert_sizes = {**_vit(hidden=32, layers=2, heads=2), "vocab_size": 1100}
+    if not size:
+        bert = {**_vit(hidden=32, layers=2, heads=2), "vocab_size": 1100}
         sizes = {
             "d_model": 32,
             "encoder_layers": 2,
@@ -233,16 +235,20 @@ def _grounded(
             "encoder_n_points": 2,
         }
     config = config_kind(
-        backbone_config=swin(window_size=7, image_size=224, out_features=stages, **swin_sizes),
-        text_config=bert(**bert_sizes),
+        backbone_config=SwinConfig(
+            image_size=384 if size == "base" else 224,
+            out_features=["stage2", "stage3", "stage4"],
+            **swin,
+        ),
+        text_config=BertConfig(**bert),
         **sizes,
     )
-    _save(
-        _random(model_kind(config)),
+    _save(_random(model_kind(config)), folder)
+    _settings(
         folder,
         {
             "image_processor_type": "GroundingDinoImageProcessor",
-            "size": {"shortest_edge": 800 if full else 96, "longest_edge": 1333 if full else 160},
+            "size": {"shortest_edge": 800 if size else 96, "longest_edge": 1333 if size else 160},
             "resample": 2,
             "do_pad": True,
             **_IMAGENET,
@@ -252,10 +258,10 @@ def _grounded(
     return folder
 
 
-def _vit(*, hidden: int, layers: int, heads: int) -> dict[str, int]:
+def _vit(*, hidden: int, layers: int, heads: int, inner: int = 0) -> dict[str, int]:
     return {
         "hidden_size": hidden,
-        "intermediate_size": 2 * hidden,
+        "intermediate_size": inner or 2 * hidden,
         "num_hidden_layers": layers,
         "num_attention_heads": heads,
     }
@@ -274,24 +280,30 @@ def _random(model: Any) -> Any:
     return model.eval()
 
 
-def _save(model: Any, folder: Path, processor: Mapping[str, Any]) -> None:
+def _save(model: Any, folder: Path) -> None:
     model.save_pretrained(folder)
+    (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\nRandom weights.\n")
+
+
+def _settings(folder: Path, processor: Mapping[str, Any]) -> None:
     (folder / "preprocessor_config.json").write_text(
         json.dumps(
             {"do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True} | dict(processor)
         )
     )
-    (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\nRandom weights.\n")
 
 
-def _processor(kind: str, side: int, *, resample: int) -> dict[str, Any]:
-    return {
-        "image_processor_type": kind,
-        "size": {"height": side, "width": side},
-        "resample": resample,
-        "image_mean": [0.5] * 3,
-        "image_std": [0.5] * 3,
-    }
+def _processor(folder: Path, kind: str, side: int, *, resample: int) -> None:
+    _settings(
+        folder,
+        {
+            "image_processor_type": kind,
+            "size": {"height": side, "width": side},
+            "resample": resample,
+            "image_mean": [0.5] * 3,
+            "image_std": [0.5] * 3,
+        },
+    )
 
 
 def _sentencepiece(folder: Path) -> None:

@@ -64,6 +64,10 @@ class Checkpoint:
 
         Raises ModelError where weights are missing or do not fit the config.
         """
+        from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415  # seconds
+
+        # Reading takes seconds; what takes minutes is said in words.
+        disable_progress_bar()
         try:
             model, report = kind.from_pretrained(
                 self.folder,

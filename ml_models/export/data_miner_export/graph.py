@@ -77,7 +77,7 @@ def write_onnx(spec: GraphSpec, path: Path) -> None:
     """
     weights = sum(value.numel() * value.element_size() for value in spec.module.parameters())
     axes = _free_axes(spec.graph)
-    with _quiet(), spec.patches(), torch.no_grad():
+    with quiet(), spec.patches(), torch.no_grad():
         # Two of everything: an axis of one would be taken for a constant.
         program = torch.onnx.export(
             spec.module.eval(),
@@ -120,15 +120,13 @@ def described(name: str, dtype: str, *shape: int | str) -> Described:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter talks of its own steps on both streams."""
-    levels = {name: logging.getLogger(name).level for name in ("torch.onnx", "onnxscript", "torch")}
+def quiet() -> Iterator[None]:
+    """Exporter and quantiser talk of their own steps, in logs and on stdout."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
-        for name in levels:
-            logging.getLogger(name).setLevel(logging.ERROR)
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
+        logging.disable(before)

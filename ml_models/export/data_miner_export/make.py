@@ -27,6 +27,9 @@ from data_miner_models.store import Progress, describe, publish
 Say = Callable[[str], None]
 STATE: Final = "1"
 """Raised when what is exported changes, so that work of an older exporter is not gone on with."""
+_ALWAYS: Final = 2
+_COMPARED_FLOPS: Final = 1e12
+"""Operations of one comparison; some ten seconds of a core, and as many again for the original."""
 _PROMPTS: Final = (
     "a photo of a cat",
     "A red fire truck, parked!",
@@ -127,7 +130,7 @@ def _finished(
     except Exception as error:
         # The exporter's own errors are as many as its steps.
         raise ModelError(f"{name} cannot be exported: {_first_line(error)}") from error
-    figures = parity.measure(spec, path)
+    figures = parity.measure(spec, path, batches=_affordable(spec))
     said = ", ".join(f"{kind} {value:.2g}" for kind, value in figures.items())
     size = sum(file.stat().st_size for file in path.parent.iterdir())
     say(f"{name}: {size / 1e6:.1f} MB, differs by {said}")
@@ -135,6 +138,16 @@ def _finished(
     digest, size = describe(path)
     _write_text(record, json.dumps({"sha256": digest, "bytes": size, "parity": figures}))
     return figures
+
+
+def _affordable(spec: GraphSpec) -> tuple[int, ...]:
+    """The batches to compare: the first two, and larger ones that take seconds and not minutes."""
+    once = count_flops(spec)
+    return tuple(
+        count
+        for place, count in enumerate(spec.batches)
+        if place < _ALWAYS or once * count <= _COMPARED_FLOPS
+    )
 
 
 def _shared(files: Mapping[str, Path], work: Path, say: Say) -> Mapping[str, Path]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal
 
-from data_miner_export.graph import GraphSpec, Normalise
+from data_miner_export.graph import GraphSpec, Normalise, quiet
 
 Precision = Literal["fp32", "fp16", "int8"]
 CALIBRATION: Final = "dynamic: weights by output channel, activations by their range at each run"
@@ -33,11 +33,12 @@ def write_int8(single: Path, path: Path) -> None:
     model = onnx.load(single)
     # Shapes that the tracer wrote are stricter than those that the quantiser infers.
     del model.graph.value_info[:]
-    quantize_dynamic(
-        model,
-        path,
-        op_types_to_quantize=["MatMul", "Gemm"],
-        per_channel=True,
-        weight_type=QuantType.QInt8,
-        extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
-    )
+    with quiet():
+        quantize_dynamic(
+            model,
+            path,
+            op_types_to_quantize=["MatMul", "Gemm"],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+        )

@@ -1,0 +1,117 @@
+"""Export every family at its published size: sizes, times, differences, and speed on this machine.
+
+Weights are random, since none are shipped: what is computed and how long it takes is that of the
+published ones. Names of models, or parts of them, choose; without any, all of them are measured.
+A model takes minutes, memory of some five times its size, and is removed again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from data_miner_export.make import Wanted, make
+from data_miner_export.source import Source
+from data_miner_models import bench
+from data_miner_models.cards import load_card
+from support.checkpoints import BUILDERS
+
+MODELS: Final = {
+    "siglip-base-patch16-224": ("siglip", "base-patch16-224"),
+    "siglip2-base-patch16-256": ("siglip2", "base-patch16-256"),
+    "siglip-base-patch16-384": ("siglip", "base-patch16-384"),
+    "siglip2-so400m-patch14-384": ("siglip2", "so400m-patch14-384"),
+    "dinov2-small": ("dinov2", "small"),
+    "dinov2-base": ("dinov2", "base"),
+    "dinov2-large": ("dinov2", "large"),
+    "dinov3-vits16": ("dinov3", "vits16"),
+    "owlv2-base-patch16": ("owlv2", "base-patch16"),
+    "owlv2-large-patch14": ("owlv2", "large-patch14"),
+    "grounding-dino-tiny": ("grounding_dino", "tiny"),
+    "grounding-dino-base": ("grounding_dino", "base"),
+    "llmdet-tiny": ("mm_grounding_dino", "tiny"),
+}
+BATCH: Final = 8
+LARGE_FLOPS: Final = 3e11
+"""A picture that takes more is measured alone."""
+
+
+def measured(name: str) -> dict[str, Any]:
+    """What one model comes to; to be called in a process of its own."""
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    kind, size = MODELS[name]
+    folder = Path(tempfile.mkdtemp(prefix="data-miner-real-"))
+    try:
+        (folder / "checkpoint").mkdir()
+        BUILDERS[kind](folder / "checkpoint", size)
+        precisions = {"fp32", "fp16"} | ({"int8"} if "grounding" not in kind else set())
+        wanted = Wanted(name, frozenset(precisions), str(folder / "store"), folder / "work")
+        source = Source(folder / "checkpoint", name, "", "apache-2.0")
+        began = time.monotonic()
+        cards = make(source, wanted, lambda line: print(f"  {line}", flush=True), lambda *_: None)
+        seconds = time.monotonic() - began
+        shutil.rmtree(folder / "checkpoint")
+        row: dict[str, Any] = {
+            "name": name,
+            "export_seconds": seconds,
+            "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+        }
+        for card in (load_card(card.name, [folder / "store"]) for card in cards):
+            plain = next(role for role in card.graphs if role.startswith("image"))
+            eight = card.name.endswith("-int8")
+            flops = card.flops[plain]
+            peak, speeds = bench.measure(card, provider="cpu", batch=_batch(flops))
+            (speed,) = (one for one in speeds if one.role == plain)
+            row["int8" if eight else "fp32"] = {
+                "bytes": {role: file.bytes for role, file in card.files.items()},
+                "parity": dict(card.parity),
+                "flops": flops,
+                "peak_flops": peak,
+                "per_second": speed.per_second,
+                "share": speed.share,
+                "batch": speed.batch,
+            }
+        return row
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _batch(flops: float) -> int:
+    return BATCH if flops <= LARGE_FLOPS else 1
+
+
+def main(wanted: list[str]) -> None:
+    """A line for each model as it is measured; all rows as JSON lines at the end."""
+    names = [name for name in MODELS if not wanted or any(part in name for part in wanted)]
+    out = Path("out/real-sizes.jsonl")
+    out.parent.mkdir(exist_ok=True)
+    for name in names:
+        print(name, flush=True)
+        # Memory goes back with the process.
+        with get_context("spawn").Pool(1) as pool:
+            row = pool.apply(measured, (name,))
+        single, eight = row["fp32"], row.get("int8")
+        faster = ""
+        if eight:
+            faster = f", int8 {eight['per_second'] / single['per_second']:.2f} times as fast"
+        print(
+            f"  {row['export_seconds']:.0f} s, {row['peak_gb']:.1f} GB; "
+            f"{single['per_second']:.2f} pictures/s, {single['share']:.2f} of peak{faster}",
+            flush=True,
+        )
+        with out.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
