@@ -2,7 +2,8 @@
 
 Weights are random, since none are shipped: what is computed and how long it takes is that of the
 published ones. Names of models, or parts of them, choose; without any, all of them are measured.
-A model takes minutes, memory of some five times its size, and is removed again.
+A model takes minutes, memory of some five times its size, and is removed again. Rows come together
+in out/real-sizes.jsonl, the newest of a model counts, and a table of them ends the run.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
@@ -111,6 +113,64 @@ def main(wanted: list[str]) -> None:
         )
         with out.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
+    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    print(table({row["name"]: row for row in rows}))
+
+
+def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """Markdown, in the order of MODELS."""
+    lines = [
+        (
+            "| model | picture side, MB: single, half, 8 bits | GFLOP a picture | export, s "
+            "| single | half | 8 bits | pictures/s of a core | of peak | 8 bits, times as fast |"
+        ),
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in (rows[name] for name in MODELS if name in rows):
+        single, eight = row["fp32"], row.get("int8")
+        cells = [
+            row["name"],
+            ", ".join(_size(row, bits) for bits in ("", "-fp16", "int8")),
+            f"{single['flops'] / 1e9:.0f}",
+            f"{row['export_seconds']:.0f}",
+            _gap(single["parity"], half=False),
+            _gap(single["parity"], half=True),
+            _gap(eight["parity"], half=False) if eight else "-",
+            f"{single['per_second']:.2f}",
+            f"{single['share']:.2f}",
+            f"{eight['per_second'] / single['per_second']:.2f}" if eight else "-",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _size(row: Mapping[str, Any], bits: str) -> str:
+    if bits == "int8":
+        return f"{row['int8']['bytes']['image'] / 1e6:.0f}" if "int8" in row else "-"
+    sizes = row["fp32"]["bytes"]
+    roles = [
+        role
+        for role in sizes
+        if role.startswith("image") and role.endswith("-fp16") == (bits == "-fp16")
+    ]
+    # Graphs of several sizes share their weights.
+    total = sum(sizes[role] for role in roles) + (
+        sizes.get("weights", 0) if roles and not bits else 0
+    )
+    return f"{total / 1e6:.0f}" if roles else "-"
+
+
+def _gap(parity: Mapping[str, float], *, half: bool) -> str:
+    """The largest of each kind over the graphs."""
+    worst: dict[str, float] = {}
+    for name, value in parity.items():
+        if ("fp16" in name) == half:
+            kind = name.rpartition("_")[2]
+            worst[kind] = max(worst.get(kind, 0.0), value)
+    units = {"cosine": "1 - cos {:.1e}", "pixels": "{:.1e} px", "score": "score {:.1e}"}
+    return (
+        ", ".join(form.format(worst[kind]) for kind, form in units.items() if kind in worst) or "-"
+    )
 
 
 if __name__ == "__main__":
