@@ -20,6 +20,9 @@ LABEL_KEY: Final = (
 LABEL_VALUE: Final = r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"
 QUANTITY: Final = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
 CIDR: Final = r"^([0-9]{1,3}(\.[0-9]{1,3}){3}/([0-9]|[12][0-9]|3[0-2])|[0-9a-fA-F:]+/[0-9]{1,3})$"
+S3_URI: Final = r"^(s3://[a-z0-9][-a-z0-9.]{1,61}[a-z0-9](/[^\s]*[^\s/])?)?$"
+ENDPOINT: Final = r"^(https?://[^\s@]+)?$"
+REGION: Final = r"^[a-z0-9-]+$"
 DIGEST: Final = r"^(sha256:[0-9a-f]{64})?$"
 STAGES: Final = (
     "discover", "download", "extract", "embed", "filter",
@@ -365,25 +368,40 @@ VALUES: Final = {
                 accessMode=choice("ReadWriteMany", "ReadWriteOnce"),
             ),
             s3=fields(
-                uri=text(r"^(s3://[a-z0-9][-a-z0-9.]{1,61}[a-z0-9](/[^\s]*[^\s/])?)?$"),
+                uri=text(S3_URI),
                 existingSecret=or_empty(SUBDOMAIN),
-                endpoint=text(r"^(https?://[^\s@]+)?$"),
-                region=text(r"^[a-z0-9-]+$"),
+                endpoint=text(ENDPOINT),
+                region=text(REGION),
             ),
         ),
         models=fields(
-            source=choice("bundled", "claim", "image"),
-            claim=fields(existingClaim=or_empty(SUBDOMAIN), subPath=text(r"^([^/].*)?$")),
+            source=choice("bundled", "store", "claim", "image"),
+            store=fields(
+                uri=text(S3_URI),
+                existingSecret=or_empty(SUBDOMAIN),
+                endpoint=text(ENDPOINT),
+                region=text(REGION),
+            ),
+            claim=fields(
+                existingClaim=or_empty(SUBDOMAIN), subPath=text(r"^([^/].*)?$"), pull=flag()
+            ),
             image=fields(
                 reference=text(),
                 pullPolicy=choice("Always", "IfNotPresent", "Never"),
                 subPath=text(r"^([^/].*)?$"),
             ),
-            nodeCache=fields(enabled=flag(), sizeLimit=ref("quantity")),
+            cache=fields(sizeLimit=ref("quantity"), volume={"type": "object", "maxProperties": 1}),
             export=fields(
                 enabled=flag(),
-                resources=ref("resources"),
+                tokenSecret=or_empty(SUBDOMAIN),
+                tokenKey=text(KEY),
+                acceptLicences={**items(text(r"^\S.{0,99}$")), "uniqueItems": True},
+                retrySeconds=whole(10, 86400),
                 activeDeadlineSeconds=whole(60, 86400),
+                resources=ref("resources"),
+                scratch=fields(sizeLimit=ref("quantity"), existingClaim=or_empty(SUBDOMAIN)),
+                extraEnv=ref("env"),
+                **PLACE,
             ),
         ),
         # A rule without ports would be a rule for all of them.
@@ -402,6 +420,7 @@ VALUES: Final = {
                 except_=items(text(CIDR)),
                 extraEgress=items(kubernetes("A rule")),
             ),
+            models=fields(internet=flag(), extraEgress=items(kubernetes("A rule"))),
         ),
         monitoring=fields(
             podMonitor=fields(**MONITOR),

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from support.chart import Object, of_kind, pods, render
+from support.chart import NAMES, Object, of_kind, pods, render
 from support.network_policy import End, allowed
 
 PORTS = {"operator": 8080, "worker": 8080, "database": 5432, "store": 7070}
@@ -101,7 +101,20 @@ TABLE: tuple[tuple[str, Mapping[str, str]], ...] = (
             "backup": "database, dns",
             "database": "",
             "migrate": "database, dns",
+            "model": f"dns, {WEB}",
             "operator": f"database, {API}",
+            "store": "",
+            "test": API,
+            "worker": f"database, store, dns, {WEB}",
+        },
+    ),
+    (
+        "store",
+        {
+            "database": "",
+            "migrate": "database, dns",
+            "model": f"store, dns, {WEB}",
+            "operator": f"database, store, {API}",
             "store": "",
             "test": API,
             "worker": f"database, store, dns, {WEB}",
@@ -164,6 +177,24 @@ def test_what_is_elsewhere_is_reached_at_the_addresses_that_are_named() -> None:
     assert not allowed(policies, known["operator"], bucket, 443)
 
 
+BUCKET_OF_MODELS = {
+    "storage": {"mode": "s3", "s3": {"uri": "s3://mining"}},
+    "models": {"source": "store", "export": {"enabled": True}},
+}
+
+
+def test_a_bucket_of_models_is_reached_by_who_reads_and_who_makes_them() -> None:
+    """On the internet, or where it is named; a hub that is not on the internet likewise."""
+    found = reach(render(BUCKET_OF_MODELS))
+    assert found["model"] == f"dns, {WEB}"
+    rule = {"to": [{"ipBlock": {"cidr": "192.168.1.0/24"}}], "ports": [{"port": 443}]}
+    inside = {"models": {"internet": False, "extraEgress": [rule]}, "apiServerCidrs": ["::1/128"]}
+    found = reach(render({**BUCKET_OF_MODELS, "networkPolicy": inside}))
+    assert found["model"] == "dns, private network"
+    assert found["operator"] == "database, dns, private network"
+    assert found["worker"] == f"database, dns, {WEB}"
+
+
 def test_the_operator_is_kept_to_the_api_server_where_its_address_is_known() -> None:
     found = reach(render({"networkPolicy": {"apiServerCidrs": ["172.18.0.2/32"]}}))
     assert found["operator"] == "database, dns, api server"
@@ -195,7 +226,7 @@ def test_without_ports_of_name_servers_no_name_is_resolved_and_nothing_else_is_o
 
 
 def test_every_pod_is_under_a_policy_in_both_directions() -> None:
-    for name in ("default", "backup", "external", "namespaced", "cnpg", "gpu"):
+    for name in NAMES:
         objects = render(name)
         policies = of_kind(objects, "NetworkPolicy")
         for pod in pods(objects):

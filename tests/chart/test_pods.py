@@ -189,7 +189,7 @@ def test_every_command_of_a_pod_is_one_that_the_program_has() -> None:
         for container in pod.containers
         if "/data-miner-" in f"/{container['image']}" and "command" not in container
     }
-    assert {arguments[0] for arguments in run} == {"db", "operator", "worker"}
+    assert {arguments[0] for arguments in run} == {"db", "models", "operator", "worker"}
     for arguments in sorted(run):
         said = CliRunner().invoke(app, [*arguments, "--help"])
         assert said.exit_code == 0, said.output

@@ -24,6 +24,7 @@ CREDENTIAL = {"name": "cookies", "secretName": "site"}
 VOLUMES = ("tmp", "scratch", "shm", "models", "model-cache", "storage", "credential-site")
 LABELS = ("app.kubernetes.io/component", "app.kubernetes.io/instance", "data-miner.io/pool")
 EXPORT = {"enabled": True}
+BUCKET = {"mode": "s3", "s3": {"uri": "s3://mining"}}
 BAD: tuple[tuple[dict[str, Any], str], ...] = (
     # Names that do not exist
     ({"replicas": 3}, "additional properties 'replicas' not allowed"),
@@ -69,7 +70,7 @@ BAD: tuple[tuple[dict[str, Any], str], ...] = (
     ({"storage": {"pvc": {"accessMode": "RWX"}}}, "'ReadWriteMany', 'ReadWriteOnce'"),
     ({"images": {"worker": {"pullPolicy": "never"}}}, "'Always', 'IfNotPresent', 'Never'"),
     (pool(scaling={"autoscaler": "vpa"}), "must be one of 'operator', 'hpa', 'keda', 'none'"),
-    ({"models": {"source": "hub"}}, "must be one of 'bundled', 'claim', 'image'"),
+    ({"models": {"source": "hub"}}, "must be one of 'bundled', 'store', 'claim', 'image'"),
     # Text that cannot be
     (pool(stages="dedupe"), "/stages': 'dedupe' does not match pattern"),
     ({"workers": {"pools": {"GPU_A": {}}}}, "'GPU_A' does not match pattern"),
@@ -87,6 +88,12 @@ BAD: tuple[tuple[dict[str, Any], str], ...] = (
     ({"networkPolicy": {"databaseCidrs": ["10.0.0.1"]}}, "'10.0.0.1' does not match pattern"),
     (pool(gpu={"resourceName": "gpu"}), "'gpu' does not match pattern"),
     ({"operator": {"folder": "examples"}}, "'examples' does not match pattern"),
+    ({"models": {"store": {"uri": "gs://models"}}}, "'gs://models' does not match pattern"),
+    ({"models": {"store": {"endpoint": "https://a:b@c"}}}, "'https://a:b@c' does not match"),
+    ({"models": {"cache": {"sizeLimit": "20GB"}}}, "'20GB' does not match pattern"),
+    ({"models": {"cache": {"volume": {"emptyDir": {}, "name": "x"}}}}, "maxProperties: got 2"),
+    ({"models": {"export": {"retrySeconds": 1}}}, "/retrySeconds': minimum: got 1, want 10"),
+    ({"models": {"export": {"acceptLicences": [""]}}}, "'' does not match pattern"),
     # Incomplete
     ({"credentials": [{"name": "cookies"}]}, "missing property 'secretName'"),
     ({"operator": {"resources": {"limits": None}}}, "missing property 'limits'"),
@@ -99,10 +106,36 @@ BAD: tuple[tuple[dict[str, Any], str], ...] = (
     ({"storage": {"mode": "s3"}}, "name the bucket in storage.s3.uri"),
     ({"models": {"source": "claim"}}, "name the claim in models.claim.existingClaim"),
     ({"models": {"source": "image"}}, "name the image in models.image.reference"),
-    ({"models": {"nodeCache": {"enabled": True}}}, "is for models.source=claim"),
+    ({"models": {"claim": {"pull": True}}}, "models.claim.pull is for models.source=claim"),
     (
-        {"models": {"source": "claim", "claim": {"existingClaim": "m"}, "export": EXPORT}},
-        "make them with data-miner models export",
+        {"models": {"source": "store"}, "storage": {"mode": "pvc"}},
+        "storage.mode=pvc has no bucket; name one in models.store.uri",
+    ),
+    (
+        {"models": {"source": "store", "store": {"uri": "s3://models"}}},
+        "storage.mode=embedded has one bucket and one account",
+    ),
+    (
+        {"models": {"source": "store", "store": {"existingSecret": "models"}}},
+        "storage.mode=embedded has one bucket and one account",
+    ),
+    (
+        {"models": {"source": "store", "store": {"endpoint": "http://s"}}, "storage": BUCKET},
+        "a worker knows one server of buckets",
+    ),
+    ({"models": {"export": EXPORT}}, "nothing can be written where models.source=bundled has them"),
+    (
+        {"models": {"source": "image", "image": {"reference": "m:1"}, "export": EXPORT}},
+        "nothing can be written where models.source=image has them",
+    ),
+    (
+        {
+            "models": {
+                "source": "store",
+                "export": {**EXPORT, "extraEnv": [{"name": "HOME", "value": "/"}]},
+            }
+        },
+        "models.export.extraEnv: HOME is set by the chart",
     ),
     (
         {"backup": {"enabled": True}, "database": {"mode": "cnpg"}},
@@ -216,8 +249,9 @@ def test_the_schema_knows_the_settings_that_the_programs_have() -> None:
         for name, field in Settings.__dataclass_fields__.items()
         if field.type in {"int", "float"}
     }
-    # The chart sets these itself, for each pool.
-    assert workers == numbers - {"waitWhenDrained", "graceSeconds", "taskMemoryMb"}
+    # The chart sets these itself.
+    own = {"waitWhenDrained", "graceSeconds", "taskMemoryMb", "modelsCacheGb"}
+    assert workers == numbers - own
     assert operator == {
         camel(name)
         for name, field in OperatorSettings.__dataclass_fields__.items()

@@ -22,11 +22,22 @@
 {{- if and (eq $v.models.source "image") (semverCompare "<1.33.0-0" .Capabilities.KubeVersion.Version) -}}
 {{- fail (printf "models.source=image: image volumes need Kubernetes 1.33, and this is %s; use models.source=claim" .Capabilities.KubeVersion.Version) -}}
 {{- end -}}
-{{- if and $v.models.nodeCache.enabled (ne $v.models.source "claim") -}}
-{{- fail "models.nodeCache.enabled is for models.source=claim: bundled models and those of an image are on the node already" -}}
+{{- if and $v.models.claim.pull (ne $v.models.source "claim") -}}
+{{- fail "models.claim.pull is for models.source=claim: bundled models and those of an image are on the node already, and those of a store are pulled in any case" -}}
 {{- end -}}
-{{- if $v.models.export.enabled -}}
-{{- fail "models.export.enabled: no Job makes models in this version; make them with data-miner models export, put them into a claim or an image, and name it in models.source" -}}
+{{- if eq $v.models.source "store" -}}
+{{- if and (eq $v.storage.mode "pvc") (not $v.models.store.uri) -}}
+{{- fail "models.source=store: storage.mode=pvc has no bucket; name one in models.store.uri, as s3://bucket/prefix, or use models.source=claim with a volume" -}}
+{{- end -}}
+{{- if and (eq $v.storage.mode "embedded") (or $v.models.store.uri $v.models.store.existingSecret) -}}
+{{- fail "models.store: storage.mode=embedded has one bucket and one account; leave uri and existingSecret empty" -}}
+{{- end -}}
+{{- if and (ne $v.storage.mode "pvc") (or $v.models.store.endpoint (ne $v.models.store.region "us-east-1")) -}}
+{{- fail "models.store.endpoint and region are for storage.mode=pvc: a worker knows one server of buckets, that of its storage" -}}
+{{- end -}}
+{{- end -}}
+{{- if and $v.models.export.enabled (not (has $v.models.source (list "store" "claim"))) -}}
+{{- fail (printf "models.export.enabled: nothing can be written where models.source=%s has them; use models.source=store or claim" $v.models.source) -}}
 {{- end -}}
 {{- if and $v.backup.enabled (ne $v.database.mode "embedded") -}}
 {{- fail "backup.enabled is for database.mode=embedded: an external database or CloudNativePG has its own backup" -}}

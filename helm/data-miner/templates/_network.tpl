@@ -68,6 +68,33 @@
     {{- end }}
 {{- end }}
 
+{{- define "dm.egressStore" }}
+- to:
+    - podSelector:
+        matchLabels: {{- include "dm.selector" (list . "store") | nindent 10 }}
+  ports:
+    - {port: 7070}
+{{- end }}
+
+{{/* To the bucket of models, if they are in one. */}}
+{{- define "dm.egressModels" }}
+{{- if and (eq .Values.models.source "store") (eq .Values.storage.mode "embedded") }}
+{{- include "dm.egressStore" . }}
+{{- else if eq .Values.models.source "store" }}
+{{- include "dm.egressModelsBeyond" . }}
+{{- end }}
+{{- end }}
+
+{{/* To what is outside of the installation and has to do with models: a bucket, a hub. */}}
+{{- define "dm.egressModelsBeyond" }}
+{{- if .Values.networkPolicy.models.internet }}
+{{- include "dm.egressInternet" . }}
+{{- end }}
+{{- with .Values.networkPolicy.models.extraEgress }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
 {{- define "dm.egressTraces" }}
 {{- with .Values.tracing.endpoint }}
 {{- $host := (urlParse .).host }}

@@ -114,7 +114,10 @@ them needs to be escaped, and no URL holds a secret. */}}
 - name: DATA_MINER_ALLOWED_PREFIXES
   value: {{ . }}
 {{- end }}
-{{- if ne .Values.models.source "bundled" }}
+{{- if include "dm.modelsPulled" . }}
+- name: DATA_MINER_MODELS_URI
+  value: {{ include "dm.modelsUri" . }}
+{{- else if ne .Values.models.source "bundled" }}
 - name: DATA_MINER_MODELS_DIRS
   value: /models
 {{- end }}
@@ -144,30 +147,102 @@ them needs to be escaped, and no URL holds a secret. */}}
 {{- end }}
 {{- end -}}
 
-{{/* Where the bucket is, and who may use it. */}}
-{{- define "dm.bucketEnv" -}}
-{{- if ne .Values.storage.mode "pvc" }}
-{{- $embedded := eq .Values.storage.mode "embedded" }}
-{{- $secret := .Values.storage.s3.existingSecret }}
-{{- if $embedded }}{{ $secret = include "dm.storeSecret" . }}{{ end }}
-{{- if $secret }}
+{{/* Where a bucket is, and who may use it: (dict "secret" "region" "endpoint"). */}}
+{{- define "dm.awsEnv" }}
+{{- if .secret }}
+{{- $secret := .secret }}
 {{- range list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" }}
 - name: {{ . | quote }}
   valueFrom: {secretKeyRef: {name: {{ $secret | quote }}, key: {{ . }}}}
 {{- end }}
 {{- end }}
 - name: AWS_DEFAULT_REGION
-  value: {{ ternary "us-east-1" .Values.storage.s3.region $embedded | quote }}
-{{- $endpoint := ternary (printf "http://%s-store:7070" (include "dm.fullname" .)) .Values.storage.s3.endpoint $embedded }}
-{{- with $endpoint }}
+  value: {{ .region | quote }}
+{{- with .endpoint }}
 - name: AWS_ENDPOINT_URL_S3
   value: {{ . }}
 {{- end }}
-{{- if $secret }}
+{{- if .secret }}
 - name: AWS_EC2_METADATA_DISABLED
   value: "true"
 {{- end }}
 {{- end }}
+
+{{/* The bucket of the storage, if there is one. */}}
+{{- define "dm.bucket" -}}
+{{- if eq .Values.storage.mode "embedded" -}}
+{{- dict "secret" (include "dm.storeSecret" .) "region" "us-east-1" "endpoint" (printf "http://%s-store:7070" (include "dm.fullname" .)) | toYaml -}}
+{{- else if eq .Values.storage.mode "s3" -}}
+{{- with .Values.storage.s3 -}}
+{{- dict "secret" .existingSecret "region" .region "endpoint" .endpoint | toYaml -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "dm.bucketEnv" -}}
+{{- with include "dm.bucket" . | fromYaml }}
+{{- include "dm.awsEnv" . }}
+{{- end }}
+{{- end -}}
+
+{{/* For whoever reads or writes the bucket of models and has nothing to do with that of the storage. */}}
+{{- define "dm.modelsBucketEnv" -}}
+{{- if eq .Values.models.source "store" }}
+{{- $bucket := include "dm.bucket" . | fromYaml }}
+{{- with .Values.models.store }}
+{{- if not $bucket }}{{ $bucket = dict "region" .region "endpoint" .endpoint }}{{ end }}
+{{- if .existingSecret }}{{ $_ := set $bucket "secret" .existingSecret }}{{ end }}
+{{- end }}
+{{- include "dm.awsEnv" $bucket }}
+{{- end }}
+{{- end -}}
+
+{{/* Where models are that workers pull. */}}
+{{- define "dm.modelsUri" -}}
+{{- if eq .Values.models.source "claim" -}}
+file:///models
+{{- else -}}
+{{- default (printf "%s/models" (include "dm.storageRoot" .)) .Values.models.store.uri -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether workers pull models. */}}
+{{- define "dm.modelsPulled" -}}
+{{- if or (eq .Values.models.source "store") (and (eq .Values.models.source "claim") .Values.models.claim.pull) -}}
+true
+{{- end -}}
+{{- end -}}
+
+{{/* What workers are told of their cache: where it is, and how much may lie there, in GB. A tenth of the volume is
+left for what is on its way. */}}
+{{- define "dm.cacheEnv" -}}
+{{- if include "dm.modelsPulled" . }}
+{{- $given := .Values.models.cache.sizeLimit | toString }}
+{{- $unit := regexFind "[kKMGTP]?i?$" $given }}
+{{- $factors := dict "" 1e-9 "k" 1e-6 "M" 1e-3 "G" 1.0 "T" 1e3 "P" 1e6 "Ki" 1.024e-6 "Mi" 1.048576e-3 "Gi" 1.073741824 "Ti" 1099.511627776 "Pi" 1125899.906842624 }}
+- name: DATA_MINER_MODELS_CACHE_DIR
+  value: /var/cache/data-miner/models
+- name: DATA_MINER_MODELS_CACHE_GB
+  value: {{ mulf 0.9 (trimSuffix $unit $given | float64) (index $factors $unit) | printf "%.3f" | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* Variables of the container that makes models. */}}
+{{- define "dm.exportEnv" -}}
+{{- $export := .Values.models.export -}}
+- name: HOME
+  value: /tmp
+- name: HF_HOME
+  value: /scratch/huggingface
+- name: HF_HUB_DISABLE_PROGRESS_BARS
+  value: "1"
+- name: HF_HUB_DISABLE_TELEMETRY
+  value: "1"
+{{- if $export.tokenSecret }}
+- name: HF_TOKEN
+  valueFrom: {secretKeyRef: {name: {{ $export.tokenSecret | quote }}, key: {{ $export.tokenKey | quote }}}}
+{{- end }}
+{{- include "dm.modelsBucketEnv" . }}
 {{- end -}}
 
 {{- define "dm.storeSecret" -}}
@@ -178,7 +253,7 @@ them needs to be escaped, and no URL holds a secret. */}}
 {{- default (printf "%s-storage" (include "dm.fullname" .)) .Values.storage.pvc.existingClaim -}}
 {{- end -}}
 
-{{/* Where models are: a volume called models, as its source says. */}}
+{{/* A volume called models, where there is one. */}}
 {{- define "dm.modelsVolume" -}}
 {{- if eq .Values.models.source "claim" }}
 - name: models
@@ -190,7 +265,7 @@ them needs to be escaped, and no URL holds a secret. */}}
 {{- end -}}
 
 {{- define "dm.modelsMount" -}}
-{{- if ne .Values.models.source "bundled" }}
+{{- if has .Values.models.source (list "claim" "image") }}
 - name: models
   mountPath: /models
   readOnly: true
@@ -232,6 +307,7 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- define "dm.operatorEnv" -}}
 {{ include "dm.sharedEnv" . }}
 {{- include "dm.tracingEnv" . }}
+{{- include "dm.modelsBucketEnv" . }}
 - name: DATA_MINER_OPERATOR_OWN_NAMESPACE
   valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
 - name: DATA_MINER_OPERATOR_LEASE_NAME

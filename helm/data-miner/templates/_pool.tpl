@@ -67,7 +67,12 @@ data-miner.io/{{ kebabcase $name }}: {{ kindIs "string" $value | ternary $value 
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
 {{- include "dm.sharedEnv" $root | nindent 0 }}
 {{- include "dm.tracingEnv" $root }}
+{{- if eq $root.Values.storage.mode "pvc" }}
+{{- include "dm.modelsBucketEnv" $root }}
+{{- else }}
 {{- include "dm.bucketEnv" $root }}
+{{- end }}
+{{- include "dm.cacheEnv" $root }}
 - name: DATA_MINER_CREDENTIALS_DIR
   value: /etc/data-miner/credentials
 - name: DATA_MINER_WAIT_WHEN_DRAINED

@@ -42,7 +42,8 @@ def export(
         bool, typer.Option("--int8", help="A second model, NAME-int8, in 8 bits for CPUs.")
     ] = False,
     accept_licence: Annotated[
-        str | None, typer.Option("--accept-licence", help="A licence that you agree to.")
+        list[str] | None,
+        typer.Option("--accept-licence", help="A licence that you agree to; may be repeated."),
     ] = None,
     work: Annotated[
         Path | None,
@@ -69,7 +70,7 @@ def export(
     uri = out or str(first_store(home))
     with or_exit():
         check_name(chosen)
-        source = find(what, revision=revision, cache=folder / "hub", accepted=accept_licence)
+        source = find(what, revision=revision, cache=folder / "hub", accepted=accept_licence or ())
         wanted = Wanted(chosen, frozenset(precisions), uri, folder / "work")  # type: ignore[arg-type]
         with progress_lines() as progress:
             cards = make(source, wanted, _say, progress)

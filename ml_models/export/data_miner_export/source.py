@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +18,7 @@ PERMISSIVE: Final = frozenset(
 )
 """Licences that ask for nothing but their own text; any other one must be accepted by name."""
 _WANTED: Final = ("*.json", "*.safetensors", "*.model", "*.txt", "README.md", "LICENSE*")
+_TERMS: Final = ("README.md", "LICENSE*")
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 
 
@@ -44,21 +45,30 @@ def known() -> Mapping[str, str]:
     return {name: entry["id"] for name, entry in tomllib.loads(text).items()}
 
 
-def find(wanted: str, *, revision: str | None, cache: Path, accepted: str | None) -> Source:
+def find(
+    wanted: str, *, revision: str | None, cache: Path, accepted: Collection[str] = ()
+) -> Source:
     """A checkpoint by name, id or folder; downloads go on where they stopped.
+
+    Of a checkpoint whose licence is not accepted, only that is downloaded.
 
     Args:
         wanted: a name of `known`, an id such as ``google/siglip2-base-patch16-256``, or a folder.
         revision: branch, tag or commit on the hub; absent is its main branch.
         cache: folder for what is downloaded.
-        accepted: a licence that the user has agreed to.
+        accepted: licences that the user has agreed to.
 
     Raises:
         ModelError: it is nowhere, must not be read without a token, or its licence is not accepted.
     """
-    source = _folder(Path(wanted)) if _is_folder(wanted) else _download(wanted, revision, cache)
-    _agree(source, accepted)
-    return source
+    if _is_folder(wanted):
+        source = _folder(Path(wanted))
+        _agree(source, accepted)
+        return source
+    identity = _identity(wanted)
+    terms = _download(identity, revision, cache, _TERMS)
+    _agree(terms, accepted)
+    return _download(identity, terms.revision, cache, _WANTED)
 
 
 def _is_folder(wanted: str) -> bool:
@@ -72,7 +82,8 @@ def _folder(path: Path) -> Source:
     return Source(folder, folder.name, "", _licence(folder))
 
 
-def _download(wanted: str, revision: str | None, cache: Path) -> Source:
+def _identity(wanted: str) -> str:
+    """The id on the hub."""
     identity = known().get(wanted, wanted)
     if not _ID.fullmatch(identity):
         names = ", ".join(known())
@@ -80,6 +91,10 @@ def _download(wanted: str, revision: str | None, cache: Path) -> Source:
             f"{wanted!r} is no folder, no id such as google/siglip2-base-patch16-256, and no name "
             f"of {names}"
         )
+    return identity
+
+
+def _download(identity: str, revision: str | None, cache: Path, patterns: Sequence[str]) -> Source:
     from huggingface_hub import snapshot_download  # noqa: PLC0415  # only where it is needed
     from huggingface_hub.errors import (  # noqa: PLC0415
         GatedRepoError,
@@ -93,7 +108,7 @@ def _download(wanted: str, revision: str | None, cache: Path) -> Source:
                 identity,
                 revision=revision,
                 cache_dir=cache,
-                allow_patterns=list(_WANTED),
+                allow_patterns=list(patterns),
                 ignore_patterns=["onnx/*", "*.msgpack", "*.h5"],
                 token=os.environ.get("HF_TOKEN") or None,
                 max_workers=4,
@@ -135,8 +150,8 @@ def _licence(folder: Path) -> str:
     return name.strip().lower()
 
 
-def _agree(source: Source, accepted: str | None) -> None:
-    if source.licence in PERMISSIVE or source.licence == (accepted or "").lower():
+def _agree(source: Source, accepted: Collection[str]) -> None:
+    if source.licence in PERMISSIVE or source.licence in {each.lower() for each in accepted}:
         return
     text = next((path for path in sorted(source.folder.glob("LICENSE*"))), None)
     where = f"; its text: {text}" if text else ""
