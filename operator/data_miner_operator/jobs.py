@@ -2,27 +2,28 @@
 
 The pod template stays with whoever installs; here only the model's name goes into it. The Job's
 name follows from what it makes and from the template, so the API server itself sees to it that
-nobody makes a model twice. A Job that has failed is reported and left alone until it is gone
-(its TTL) or the template is another.
+nobody makes a model twice. A Job that has failed is reported and left alone; when it is gone (its
+TTL), or the template is another, the next one is made.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from data_miner.outside import shown
 from data_miner_operator import labels
 from data_miner_operator.api import CRON_JOBS, JOBS
 from data_miner_operator.facts import FIELD_MANAGER, JobFact
+from data_miner_operator.job_pods import hindrance, last_words
+from data_miner_operator.reconcile.wording import line
 
 VARIABLE: Final = "DATA_MINER_MODEL"
 """Environment of every container: the name of the model to make."""
 TEMPLATE: Final = "model"
 """Value of the label that marks the CronJob."""
-MAX_MESSAGE: Final = 300
+MAX_MESSAGE_BYTES: Final = 300
 
 
 def model_label(model: str) -> str:
@@ -79,30 +80,62 @@ def render_job(model: str, template: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def job_fact(model: str, jobs: Sequence[Mapping[str, Any]]) -> JobFact | None:
-    """How the newest of the Jobs that make a model fares; None when there is none."""
-    mine = [
+def counting_job(
+    model: str, jobs: Iterable[Mapping[str, Any]], template: Mapping[str, Any] | None
+) -> Mapping[str, Any] | None:
+    """The newest of the Jobs that make a model, first of those that are not done; None without.
+
+    One that has ended says nothing any more when the template is another by now.
+    """
+    name = job_name(model, template) if template is not None else None
+    counting = [
         job
         for job in jobs
         if (job["metadata"].get("labels") or {}).get(labels.MODEL) == model_label(model)
         and "deletionTimestamp" not in job["metadata"]
+        and (name in {None, job["metadata"]["name"]} or not _ended(job))
     ]
-    if not mine:
-        return None
-    newest = max(mine, key=lambda job: str(job["metadata"].get("creationTimestamp")))
-    conditions = {
-        str(c.get("type")): c
-        for c in (newest.get("status") or {}).get("conditions") or ()
-        if c.get("status") == "True"
-    }
-    failed = conditions.get("Failed")
-    message = "" if failed is None else shown(str(failed.get("message") or failed.get("reason")))
-    return JobFact(
-        name=str(newest["metadata"]["name"]),
-        active=not conditions.keys() & {"Failed", "Complete"},
-        failed=failed is not None,
-        message=message[:MAX_MESSAGE],
+    return max(
+        counting,
+        key=lambda job: (not _ended(job), str(job["metadata"].get("creationTimestamp"))),
+        default=None,
     )
+
+
+def fact_of(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]] = ()) -> JobFact:
+    """How a Job fares, and what its pods say of that."""
+    conditions = _conditions(job)
+    failed = conditions.get("Failed")
+    active = not _ended(job)
+    message = ""
+    if active:
+        message = hindrance(pods)
+    elif failed is not None:
+        # Its own words name rules of the template; those of its pods tell what happened.
+        own = str(failed.get("message") or failed.get("reason") or "")
+        message = own if failed.get("reason") == "DeadlineExceeded" else last_words(pods) or own
+    return JobFact(
+        name=str(job["metadata"]["name"]),
+        active=active,
+        failed=failed is not None,
+        message=line(message, MAX_MESSAGE_BYTES),
+    )
+
+
+def job_fact(model: str, jobs: Sequence[Mapping[str, Any]]) -> JobFact | None:
+    """How the newest of the Jobs that make a model fares; None when there is none."""
+    job = counting_job(model, jobs, None)
+    return None if job is None else fact_of(job)
+
+
+def _ended(job: Mapping[str, Any]) -> bool:
+    return bool(_conditions(job).keys() & {"Failed", "Complete"})
+
+
+def _conditions(job: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Those that hold, by type."""
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    return {str(c.get("type")): c for c in conditions if c.get("status") == "True"}
 
 
 def _labels(model: str) -> dict[str, str]:
