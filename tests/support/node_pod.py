@@ -18,6 +18,7 @@ from support.node_environment import ConfigurationError, command, variables
 from support.node_status import (
     Container,
     back_off_seconds,
+    last_words,
     restarts,
     status,
     terminated,
@@ -173,7 +174,9 @@ class Pod:
         if code is not None:
             argv = ["/bin/sh", "-c", f"exit {code}"]
         started_at = timestamp()
-        with (self.folder / f"{container.name}.log").open("ab") as log:
+        path = self.folder / f"{container.name}.log"
+        with path.open("ab") as log:
+            before = log.tell()
             # Started from the node's own thread, which lives as long as the node.
             process = await asyncio.create_subprocess_exec(
                 *(*processes.launcher(), *argv),
@@ -194,7 +197,10 @@ class Pod:
             readiness.cancel()
         container.ready = False
         container.state = terminated(
-            ended, started_at, reason=self._end_reason.pop(container.name, "")
+            ended,
+            started_at,
+            reason=self._end_reason.pop(container.name, ""),
+            message=last_words(container.spec, ended, path, before),
         )
         self._change()
         return container.exit_code or 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 
@@ -55,17 +56,27 @@ def back_off_seconds(ends: int, first_seconds: float, longest_seconds: float) ->
     return float(min(longest_seconds, first_seconds * 2.0 ** min(ends - 2, 30)))
 
 
-def terminated(code: int, started_at: str, *, reason: str = "") -> dict[str, Any]:
+def terminated(
+    code: int, started_at: str, *, reason: str = "", message: str = ""
+) -> dict[str, Any]:
     """The state of a container that ended; `code` as Python gives it, -N for signal N."""
     exit_code = 128 - code if code < 0 else code
-    return {
-        "terminated": {
-            "exitCode": exit_code,
-            "reason": reason or ("Completed" if exit_code == 0 else "Error"),
-            "startedAt": started_at,
-            "finishedAt": timestamp(),
-        }
+    ended = {
+        "exitCode": exit_code,
+        "reason": reason or ("Completed" if exit_code == 0 else "Error"),
+        "startedAt": started_at,
+        "finishedAt": timestamp(),
     }
+    return {"terminated": {**ended, "message": message} if message else ended}
+
+
+def last_words(container: Mapping[str, Any], code: int, log: Path, since: int) -> str:
+    """What is told of a container's end besides its code: what its log ends with since a byte, if
+    its spec says so; the file that it may write instead is not looked for."""
+    if container.get("terminationMessagePolicy") != "FallbackToLogsOnError" or code == 0:
+        return ""
+    lines = log.read_bytes()[since:].splitlines(keepends=True)[-80:]
+    return b"".join(lines)[-2048:].decode(errors="replace")
 
 
 def phase(policy: str, init: Sequence[Container], containers: Sequence[Container]) -> str:
