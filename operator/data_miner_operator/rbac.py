@@ -48,7 +48,7 @@ PROJECTS: Final = (
 POOLS: Final = (
     Rule("apps", ("deployments",), ("get", "list", "watch")),
     Rule("apps", ("deployments/scale",), ("get", "patch", "update")),
-    # Patches the deletion cost of pods that shall go first; lists those of a Job for their last words.
+    # Patches the deletion cost of pods that shall go first; reads the last words of a Job's.
     Rule("", ("pods",), ("get", "list", "watch", "patch")),
     Rule("events.k8s.io", ("events",), ("create", "patch")),
 )

@@ -21,7 +21,7 @@ what the chart renders with it. */}}
 - apiGroups: [apps]
   resources: [deployments/scale]
   verbs: [get, patch, update]
-# Patches the deletion cost of pods that shall go first; lists those of a Job for their last words.
+# Patches the deletion cost of pods that shall go first; reads the last words of a Job's.
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, patch]
