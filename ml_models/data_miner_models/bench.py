@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from data_miner_models.cards import ModelCard
 from data_miner_models.golden import drawn
-from data_miner_models.runtime import Provider, Session, open_file, open_session
+from data_miner_models.providers import Device, Named, Precision, Provider
+from data_miner_models.runtime import Session, open_file, open_session
 
 _MATMUL: Final = Path(__file__).parent / "matmul.onnx"
 """One product of two matrices of single precision, of any size."""
@@ -28,6 +29,8 @@ class Speed:
 
     Attributes:
         role: which.
+        provider: what ran it, after "auto" has chosen.
+        precision: how it rounds at the worst.
         batch: inputs at once.
         per_second: inputs a second, the median of several rounds.
         flops: operations that one input takes, a multiplication with its addition being two;
@@ -37,7 +40,9 @@ class Speed:
     """
 
     role: str
-    device: str
+    provider: Named
+    device: Device
+    precision: Precision
     batch: int
     per_second: float
     flops: float | None
@@ -51,21 +56,24 @@ def measure(
     threads: int = 1,
     batch: int = 8,
     seconds: float = 1.0,
+    engines: Path | None = None,
 ) -> tuple[float, tuple[Speed, ...]]:
     """The peak of single precision in operations a second, and the speed of each image graph.
 
     The peak is that of a product of matrices by the same library with as many threads, measured
     between the rounds, since what else runs on a machine slows both. On a GPU it is still the
-    CPU's: shares are left out there. Raises ModelError as loading does.
+    CPU's: shares are left out there; as many run at once there as workers run. Raises ModelError as
+    loading does.
     """
-    size = min(batch, card.max_batch or batch)
     peak_once = _product(threads)
     peaks: list[float] = []
     speeds: list[Speed] = []
     for role in card.graphs:
         if not role.startswith("image"):
             continue
-        session = open_session(card, role, provider=provider, threads=threads)
+        session = open_session(card, role, provider=provider, threads=threads, engines=engines)
+        choice = session.choice
+        size = min(batch, card.max_batch or batch) if choice.device == "cpu" else choice.buckets[-1]
         once, count = _runs(card, session, role, size)
         once()
         rounds = []
@@ -75,9 +83,11 @@ def measure(
         speed = statistics.median(rounds)
         flops = card.flops.get(role)
         share = None
-        if flops is not None and session.device == "cpu":
+        if flops is not None and choice.device == "cpu":
             share = speed * flops / statistics.median(peaks)
-        speeds.append(Speed(role, session.device, count, speed, flops, share))
+        speeds.append(
+            Speed(role, choice.name, choice.device, choice.precision, count, speed, flops, share)
+        )
     return statistics.median(peaks), tuple(speeds)
 
 

@@ -16,6 +16,7 @@ import typer
 
 from data_miner_models.cards import ModelCard, list_cards, load_card, verify
 from data_miner_models.errors import ModelError
+from data_miner_models.providers import PROVIDERS, Provider
 
 EXIT_MODEL = 6
 
@@ -30,6 +31,7 @@ _Home = Annotated[
     ),
 ]
 _HOME = Path("~/.data-miner")
+_Provider = Annotated[str, typer.Option(help=f"{', '.join(PROVIDERS[:-1])} or {PROVIDERS[-1]}.")]
 
 
 def _stores(home: Path) -> list[Path]:
@@ -71,17 +73,21 @@ def verify_models(
     run: Annotated[
         bool, typer.Option(help="Let each model say again what it said at its export.")
     ] = True,
+    provider: _Provider = "cpu",
     as_json: _AsJson = False,
 ) -> None:
-    """Check every file's hash and what the model says; exit code 6 when something is wrong."""
-    stores = _stores(home)
+    """Check every file's hash and what the model says; exit code 6 when something is wrong.
+
+    A model without golden values is held against what it says on a CPU.
+    """
+    stores, asked = _stores(home), _known_provider(provider)
     checked: list[dict[str, object]] = []
     wrong = 0
     for name in names or [card.name for card in list_cards(stores)]:
         try:
             card = load_card(name, stores)
             verify(card, again=True)
-            said = _run_again(card) if run else ()
+            said = _run_again(card, asked, home) if run else ()
         except ModelError as error:
             wrong += 1
             checked.append({"name": name, "error": str(error)})
@@ -98,10 +104,22 @@ def verify_models(
         raise typer.Exit(EXIT_MODEL)
 
 
-def _run_again(card: ModelCard) -> tuple[str, ...]:
+def _run_again(card: ModelCard, provider: Provider, home: Path) -> tuple[str, ...]:
     from data_miner_models.golden import verify_golden  # noqa: PLC0415  # brings ONNX Runtime
 
-    return verify_golden(card)
+    return verify_golden(card, provider, engines=_engines(home))
+
+
+def _known_provider(provider: str) -> Provider:
+    if provider not in PROVIDERS:
+        sys.stderr.write(f"error: --provider {provider}: expected {', '.join(PROVIDERS)}\n")
+        raise typer.Exit(2)
+    return cast(Provider, provider)
+
+
+def _engines(home: Path) -> Path:
+    """As the workers of this installation have it."""
+    return home.expanduser() / "engines"
 
 
 @app.command("bench")
@@ -109,36 +127,33 @@ def bench_models(
     names: Annotated[list[str], typer.Argument(help="Models.")],
     home: _Home = _HOME,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of one operator.")] = 1,
-    batch: Annotated[int, typer.Option(min=1, help="Pictures at once.")] = 8,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures at once, on a CPU.")] = 8,
     seconds: Annotated[float, typer.Option(min=0.01, help="Of each of five rounds.")] = 1.0,
-    provider: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    provider: _Provider = "auto",
     as_json: _AsJson = False,
 ) -> None:
     """Pictures a second, and the share of this machine's matrix-multiply peak."""
     from data_miner_models import bench  # noqa: PLC0415  # brings ONNX Runtime
-    from data_miner_models.runtime import Provider  # noqa: PLC0415
 
-    if provider not in get_args(Provider):
-        sys.stderr.write(
-            f"error: --provider {provider}: expected {', '.join(get_args(Provider))}\n"
-        )
-        raise typer.Exit(2)
+    asked = _known_provider(provider)
     rows: list[dict[str, object]] = []
     for name in names:
         with or_exit():
             peak, speeds = bench.measure(
                 load_card(name, _stores(home)),
-                provider=cast(Provider, provider),
+                provider=asked,
                 threads=threads,
                 batch=batch,
                 seconds=seconds,
+                engines=_engines(home),
             )
         for speed in speeds:
             rows.append({"name": name, "peak_flops": peak, **asdict(speed)})
             share = f", {speed.share:.2f} of {peak / 1e9:.0f} GFLOP/s" if speed.share else ""
             if not as_json:
                 typer.echo(
-                    f"{name} {speed.role} on {speed.device}, {speed.batch} at once: "
+                    f"{name} {speed.role} on {speed.provider} ({speed.precision} precision), "
+                    f"{speed.batch} at once: "
                     f"{speed.per_second:.1f} a second{share}"
                 )
     if as_json:

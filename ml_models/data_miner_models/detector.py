@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from data_miner_models.nms import suppress
 from data_miner_models.preprocessing import Placement
-from data_miner_models.runtime import Device
+from data_miner_models.providers import Choice
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Detector(Protocol):
     """Finds what prompts name."""
 
     @property
-    def device(self) -> Device:
+    def choice(self) -> Choice:
         """Where it runs, after "auto" has chosen."""
 
     def __call__(

@@ -18,14 +18,14 @@ from data_miner_models.detector import Detections, Detector
 from data_miner_models.errors import ModelError
 from data_miner_models.image_encoder import ImageEncoder
 from data_miner_models.open_detector import open_detector
-from data_miner_models.runtime import Provider
+from data_miner_models.providers import Choice, Precision, Provider
 from data_miner_models.text_encoder import TextEncoder, open_tokenizer
 
 PROMPTS: Final = ("a red fire truck", "two dogs on a beach", "Tür, naïve café!", "a wooden door")
-MAX_COSINE_GAP: Final = {"cpu": 1e-5, "cuda": 2e-3}
-"""1 - cosine that another machine may cause: on a GPU the graph in half precision runs."""
-MAX_PIXELS: Final = {"cpu": 0.5, "cuda": 4.0}
-MAX_SCORE_GAP: Final = {"cpu": 1e-3, "cuda": 2e-2}
+MAX_COSINE_GAP: Final[Mapping[Precision, float]] = {"single": 1e-5, "half": 2e-3}
+"""1 - cosine that another machine may cause, by what it rounds to at the worst."""
+MAX_PIXELS: Final[Mapping[Precision, float]] = {"single": 0.5, "half": 4.0}
+MAX_SCORE_GAP: Final[Mapping[Precision, float]] = {"single": 1e-3, "half": 2e-2}
 _BOXES: Final = 20
 _FLOORS: Final = (0.3, 0.1, 0.03, 0.01, 0.003, 0.0)
 
@@ -51,22 +51,39 @@ def drawn(number: int, height: int = 360, width: int = 640) -> NDArray[np.uint8]
     return frame
 
 
-def say(card: ModelCard, provider: Provider = "cpu") -> Values:
-    """What the model says to the drawn pictures and the prompts. Raises ModelError as it does."""
+def say(card: ModelCard) -> Values:
+    """What the model says to the drawn pictures and the prompts on a CPU.
+
+    Raises ModelError as it does.
+    """
+    return _say(card, "cpu", None)[0]
+
+
+def _say(
+    card: ModelCard, provider: Provider, engines: Path | None
+) -> tuple[dict[str, NDArray[Any]], tuple[Choice, ...]]:
+    """Also where its graphs ran."""
+    where: Any = {"provider": provider, "engines": engines}
     values: dict[str, NDArray[Any]] = {}
+    ran = []
     if "tokenizer" in card.files:
         tokenizer = open_tokenizer(card)
         for number, prompt in enumerate(PROMPTS):
             values[f"ids_{number}"] = np.array(tokenizer.encode(prompt).ids, np.int64)
     if card.family in {"siglip", "dino"}:
-        images = ImageEncoder(card, provider=provider)
+        images = ImageEncoder(card, **where)
         renders = np.stack([card.preprocessing.render(drawn(number)) for number in range(3)])
         values["image_vectors"] = images(renders)
+        ran.append(images.choice)
     if card.family == "siglip":
-        values["text_vectors"] = TextEncoder(card, provider=provider)(PROMPTS)
+        texts = TextEncoder(card, **where)
+        values["text_vectors"] = texts(PROMPTS)
+        ran.append(texts.choice)
     if card.family in {"open-vocabulary", "grounded"}:
-        values |= _boxes(open_detector(card, provider=provider))
-    return values
+        detector = open_detector(card, **where)
+        values |= _boxes(detector)
+        ran.append(detector.choice)
+    return values, tuple(ran)
 
 
 def write(card: ModelCard, path: Path) -> None:
@@ -75,25 +92,47 @@ def write(card: ModelCard, path: Path) -> None:
         np.savez(stream, **say(card))  # type: ignore[arg-type]  # arrays by name
 
 
-def verify_golden(card: ModelCard, provider: Provider = "cpu") -> tuple[str, ...]:
-    """Let the model say it again; what was compared, in words.
+def verify_golden(
+    card: ModelCard, provider: Provider = "cpu", *, engines: Path | None = None
+) -> tuple[str, ...]:
+    """Let the model say it again; where it ran unless that is a CPU, and what was compared.
 
-    Raises ModelError, with the difference, when it says something else than at its export. A model
-    without a golden file has nothing to compare: the answer is empty.
+    A model without a golden file is held against what it says on a CPU; there it has nothing to be
+    compared with, and the answer is empty.
+
+    Args:
+        engines: as for `open_session`.
+
+    Raises:
+        ModelError: it says something else than at its export; with the difference.
     """
-    if "golden" not in card.files:
+    if "golden" in card.files:
+        expected = _stored(card)
+    elif provider == "cpu":
         return ()
+    else:
+        expected = dict(say(card))
+    got, ran = _say(card, provider, engines)
+    precision: Precision = "half" if any(each.precision == "half" for each in ran) else "single"
+    said = [] if provider == "cpu" else [f"on {ran[0].words}"]
+    return (*said, *_compared(card, precision, expected, got))
+
+
+def _stored(card: ModelCard) -> dict[str, NDArray[Any]]:
     try:
         with (
             card.path("golden").open("rb") as stream,
             np.load(stream, allow_pickle=False) as stored,
         ):
-            expected = {name: stored[name] for name in stored.files}
+            return {name: stored[name] for name in stored.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise ModelError(f"model {card.name}: {card.path('golden')}: {error}") from error
+
+
+def _compared(
+    card: ModelCard, precision: Precision, expected: dict[str, NDArray[Any]], got: Values
+) -> list[str]:
     floor = float(expected.pop("min_score", np.float64(0)))
-    kind = "cuda" if provider == "cuda" else "cpu"
-    got = dict(say(card, provider))
     said = []
     ids = [name for name in expected if name.startswith("ids_")]
     for name in ids:
@@ -105,15 +144,15 @@ def verify_golden(card: ModelCard, provider: Provider = "cpu") -> tuple[str, ...
     for name in ("image_vectors", "text_vectors"):
         if name in expected:
             gap = _gap(expected[name], got[name])
-            if not gap <= MAX_COSINE_GAP[kind]:
+            if not gap <= MAX_COSINE_GAP[precision]:
                 raise ModelError(
                     f"model {card.name}: {name.replace('_', ' ')} differ from those of its export "
-                    f"by 1 - cosine {gap:.2g}, at most {MAX_COSINE_GAP[kind]:g} is rounding"
+                    f"by 1 - cosine {gap:.2g}, at most {MAX_COSINE_GAP[precision]:g} is rounding"
                 )
             said.append(f"{len(expected[name])} {name.replace('_', ' ')} within {gap:.1g}")
     if "boxes" in expected:
-        said.append(_compare_boxes(card, kind, floor, expected, got))
-    return tuple(said)
+        said.append(_compare_boxes(card, precision, floor, expected, got))
+    return said
 
 
 def _boxes(detector: Detector) -> dict[str, NDArray[Any]]:
@@ -134,11 +173,13 @@ def _boxes(detector: Detector) -> dict[str, NDArray[Any]]:
     }
 
 
-def _compare_boxes(card: ModelCard, kind: str, floor: float, expected: Values, got: Values) -> str:
+def _compare_boxes(
+    card: ModelCard, precision: Precision, floor: float, expected: Values, got: Values
+) -> str:
     """Every stored box that is clearly above the floor is found again, whatever the order."""
     pixels = score = 0.0
     count = 0
-    margin = MAX_SCORE_GAP[kind]
+    margin = MAX_SCORE_GAP[precision]
     for box, own, label in zip(
         expected["boxes"], expected["scores"], expected["labels"], strict=True
     ):
@@ -152,10 +193,10 @@ def _compare_boxes(card: ModelCard, kind: str, floor: float, expected: Values, g
         pixels = max(pixels, float(apart[nearest]))
         score = max(score, abs(float(got["scores"][same[nearest]]) - float(own)))
         count += 1
-    if not (pixels <= MAX_PIXELS[kind] and score <= margin):
+    if not (pixels <= MAX_PIXELS[precision] and score <= margin):
         raise ModelError(
             f"model {card.name}: boxes differ from those of its export by {pixels:.2g} pixels and "
-            f"{score:.2g} of score; {MAX_PIXELS[kind]} and {margin:g} are rounding"
+            f"{score:.2g} of score; {MAX_PIXELS[precision]} and {margin:g} are rounding"
         )
     return f"{count} boxes within {pixels:.1g} pixels"
 

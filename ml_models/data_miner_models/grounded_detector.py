@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,8 @@ from data_miner_models.caption import Caption, CaptionError, captions
 from data_miner_models.cards import ModelCard
 from data_miner_models.detector import Detections, chosen, to_frame
 from data_miner_models.errors import ModelError
-from data_miner_models.runtime import Device, Provider, Session, open_session
+from data_miner_models.providers import Choice, Provider
+from data_miner_models.runtime import Session, open_session
 from data_miner_models.scoring import probabilities
 from data_miner_models.text_encoder import open_tokenizer
 
@@ -34,12 +36,14 @@ class GroundedDetector:
         *,
         threads: int = 1,
         provider: Provider = "auto",
+        engines: Path | None = None,
         nms_iou: float = 0.5,
     ) -> None:
         if card.family != "grounded":
             raise ModelError(f"model {card.name}: family {card.family} reads no captions")
         self.card = card
         self._threads, self._provider, self._nms_iou = threads, provider, nms_iou
+        self._engines = engines
         self._tokenizer = open_tokenizer(card)
         self._sizes = sorted(
             (
@@ -55,9 +59,9 @@ class GroundedDetector:
         self._known: tuple[tuple[str, ...], tuple[Caption, ...]] | None = None
 
     @property
-    def device(self) -> Device:
+    def choice(self) -> Choice:
         """Where it runs, after "auto" has chosen."""
-        return self._first.device
+        return self._first.choice
 
     def __call__(
         self, frame_rgb: NDArray[np.uint8], prompts: Sequence[str], min_score: float
@@ -112,7 +116,11 @@ class GroundedDetector:
     def _open(self, role: str) -> Session:
         if role not in self._sessions:
             self._sessions[role] = open_session(
-                self.card, role, provider=self._provider, threads=self._threads
+                self.card,
+                role,
+                provider=self._provider,
+                threads=self._threads,
+                engines=self._engines,
             )
         return self._sessions[role]
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_miner_models.cards import ModelCard
 from data_miner_models.errors import ModelError
-from data_miner_models.runtime import Device, Provider, open_session
-
-CPU_BUCKETS = (1, 8, 32)
-# One size only: on a GPU another batch size may choose another kernel.
-GPU_BUCKETS = (32,)
+from data_miner_models.providers import Choice, Provider
+from data_miner_models.runtime import open_session
 
 
 def plan_batches(count: int, buckets: Sequence[int]) -> Iterator[tuple[int, int, int]]:
@@ -37,17 +35,23 @@ class ImageEncoder:
         ModelError: as `open_session`.
     """
 
-    def __init__(self, card: ModelCard, *, threads: int = 1, provider: Provider = "auto") -> None:
+    def __init__(
+        self,
+        card: ModelCard,
+        *,
+        threads: int = 1,
+        provider: Provider = "auto",
+        engines: Path | None = None,
+    ) -> None:
         self.card = card
-        self._session = open_session(card, "image", provider=provider, threads=threads)
-        buckets = GPU_BUCKETS if self._session.device == "cuda" else CPU_BUCKETS
-        most = card.max_batch or buckets[-1]
-        self._buckets = tuple(size for size in buckets if size <= most) or (most,)
+        self._session = open_session(
+            card, "image", provider=provider, threads=threads, engines=engines
+        )
 
     @property
-    def device(self) -> Device:
+    def choice(self) -> Choice:
         """Where it runs, after "auto" has chosen."""
-        return self._session.device
+        return self._session.choice
 
     def __call__(self, renders: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 (N, height, width, 3) of the card's preprocessing to float32 (N, dimension).
@@ -62,7 +66,7 @@ class ImageEncoder:
                 f"not {renders.dtype} {renders.shape}"
             )
         vectors = np.empty((len(renders), self.card.dimension), np.float32)
-        for start, stop, bucket in plan_batches(len(renders), self._buckets):
+        for start, stop, bucket in plan_batches(len(renders), self.choice.buckets):
             batch = np.zeros((bucket, *size), np.uint8)
             batch[: stop - start] = renders[start:stop]
             vectors[start:stop] = self._session.run(frames=batch)["embeds"][: stop - start]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final
 
 # Or else it tells its maker of every run, and leaves an id of this machine in the home folder. It
 # looks when it is loaded.
@@ -18,14 +19,16 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from data_miner_models.cards import HALF, ModelCard, Tensor, verify
+from data_miner_models import cuda
+from data_miner_models.bindings import BoundRuns
+from data_miner_models.cards import ModelCard, Tensor, verify
+from data_miner_models.engines import engine_folder, engine_options, with_engines
 from data_miner_models.errors import ModelError
+from data_miner_models.providers import Choice, Device, Provider, choices, in_order
 from data_miner_models.use import MODEL_USE
 
-Provider = Literal["auto", "cpu", "cuda"]
-Device = Literal["cpu", "cuda"]
-_CUDA = "CUDAExecutionProvider"
-_DTYPES = {"uint8": "tensor(uint8)", "int64": "tensor(int64)", "float32": "tensor(float)"}
+_CPU: Final = "CPUExecutionProvider"
+_DTYPES: Final = {"uint8": "tensor(uint8)", "int64": "tensor(int64)", "float32": "tensor(float)"}
 _log = logging.getLogger(__name__)
 
 
@@ -35,28 +38,43 @@ class Session:
 
     card: ModelCard
     role: str
-    device: Device
+    choice: Choice
     """Where it runs, after "auto" has chosen."""
     _session: Any
+    _bound: BoundRuns | None = None
+    """On a GPU; elsewhere inputs and outputs are where the graph wants them."""
+
+    @property
+    def device(self) -> Device:
+        """What computes."""
+        return self.choice.device
 
     def run(self, **inputs: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
         """Outputs by role for inputs by role. Raises ModelError where the graph refuses them."""
-        graph = self.card.graphs[self.role]
-        feeds = {graph.inputs[role].name: value for role, value in inputs.items()}
-        names = [tensor.name for tensor in graph.outputs.values()]
         began = time.monotonic()
         try:
-            values = self._session.run(names, feeds)
+            found = self._bound(inputs) if self._bound else self._run(inputs)
         except Exception as error:
             # ONNX Runtime has no public base class for what it raises.
             raise ModelError(f"{_title(self.card, self.role)}: {_one_line(error)}") from error
         count = len(next(iter(inputs.values()), ()))
         MODEL_USE.ran(self.device, count, time.monotonic() - began)
-        return dict(zip(graph.outputs, values, strict=True))
+        return found
+
+    def _run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
+        graph = self.card.graphs[self.role]
+        feeds = {graph.inputs[role].name: value for role, value in inputs.items()}
+        names = [tensor.name for tensor in graph.outputs.values()]
+        return dict(zip(graph.outputs, self._session.run(names, feeds), strict=True))
 
 
 def open_session(
-    card: ModelCard, role: str, *, provider: Provider = "auto", threads: int = 1
+    card: ModelCard,
+    role: str,
+    *,
+    provider: Provider = "auto",
+    threads: int = 1,
+    engines: Path | None = None,
 ) -> Session:
     """Load one graph of a model after checking its files against their hashes.
 
@@ -64,49 +82,93 @@ def open_session(
         card: the model.
         role: which of its graphs, such as "image" or "text"; on a GPU its counterpart in half
             precision runs, where the model has one.
-        provider: "auto" takes a GPU where there is one, "cuda" insists on it.
+        provider: "auto" takes a GPU where there is one; any other name insists on it.
         threads: CPU threads inside one operator; results do not depend on it.
+        engines: folder where TensorRT's engines are kept; nothing else needs one.
 
     Raises:
         ModelError: a file is missing or altered, is no ONNX graph, has other inputs or outputs
-            than its card says, or a GPU was asked for and there is none.
+            than its card says, or a provider was asked for that does not start here.
     """
     began = time.monotonic()
-    wanted = _choose_device(provider)
-    file = role + HALF if wanted == "cuda" and role + HALF in card.files else role
-    session = _load(card, file, wanted, threads)
-    used: Device = "cuda" if _CUDA in session.get_providers() else "cpu"
-    if provider == "cuda" and used != "cuda":
-        raise ModelError("a GPU was asked for, but CUDA does not start here; use provider cpu")
-    if used == "cpu" and file != role:
-        # CUDA did not start. A CPU computes half precision in single, with numbers of its own.
-        session = _load(card, role, "cpu", threads)
+    tried = choices(provider, ort.get_available_providers(), card, role)
+    for choice in tried:
+        verify(card, {choice.file, "weights"} & set(card.files))
+        try:
+            session = _load(card, role, choice, threads, engines)
+        except ModelError as error:
+            if choice is tried[-1]:
+                raise
+            _log.warning("%s; going on without %s", error, choice.name)
+            continue
+        # What does not start is left out by ONNX Runtime, which goes on with a CPU.
+        if session.get_providers()[0] == choice.in_onnx_runtime:
+            break
+        if provider != "auto":
+            raise choice.gone(_why(choice))
     _compare(card, role, "input", card.graphs[role].inputs, session.get_inputs())
     _compare(card, role, "output", card.graphs[role].outputs, session.get_outputs())
-    MODEL_USE.loaded(used, time.monotonic() - began)
-    half = " in half precision" if used == "cuda" and file != role else ""
-    _log.info("model %s: %s runs on %s%s", card.name, role, used, half)
-    return Session(card, role, used, session)
+    MODEL_USE.loaded(choice.device, time.monotonic() - began)
+    _log.info("model %s: %s runs on %s", card.name, role, choice.words)
+    bound = None if choice.device == "cpu" else BoundRuns(session, card.graphs[role], choice.device)
+    return Session(card, role, choice, session, bound)
 
 
-def _load(card: ModelCard, file: str, device: Device, threads: int) -> Any:
-    """A session of a file that has the hash on its card, and of no other."""
-    verify(card, {file, "weights"} & set(card.files))
+def _load(
+    card: ModelCard, role: str, choice: Choice, threads: int, engines: Path | None
+) -> ort.InferenceSession:
+    if choice.name != "tensorrt":
+        return _open(card, choice, in_order(choice, threads=threads), threads)
     try:
-        return _start(card.path(file), device, threads)
+        version = cuda.tensorrt_version()
+    except OSError as error:
+        raise choice.gone(str(error)) from None
+    gpu = cuda.first_gpu()
+    if gpu is None:
+        raise choice.gone("there is no GPU, or no driver")
+    if engines is None:
+        raise ModelError("TensorRT needs a folder for its engines")
+    graph = card.graphs[role]
+    versions = {"tensorrt": version, "onnxruntime": ort.__version__}
+    folder = engine_folder(engines, card, choice, gpu, versions)
+    if not folder.is_dir():
+        _log.info("model %s: TensorRT builds engines for %s; this takes minutes", card.name, role)
+
+    def start(at: Path) -> ort.InferenceSession:
+        more = engine_options(choice, graph, at)
+        return _open(card, choice, in_order(choice, threads=threads, more=more), threads)
+
+    try:
+        return with_engines(folder, start)
+    except OSError as error:
+        raise ModelError(f"cannot keep TensorRT's engines in {folder}: {error}") from error
+
+
+def _open(
+    card: ModelCard,
+    choice: Choice,
+    providers: Sequence[tuple[str, Mapping[str, str]]],
+    threads: int,
+) -> ort.InferenceSession:
+    try:
+        return _start(card.path(choice.file), threads, providers)
     except Exception as error:
         # As above: a file that is no model raises one of many private classes.
-        raise ModelError(f"{_title(card, file)}: {_one_line(error)}") from error
+        raise ModelError(f"{_title(card, choice.file)}: {_one_line(error)}") from error
 
 
-def _choose_device(provider: Provider) -> Device:
-    present = _CUDA in ort.get_available_providers()
-    if provider == "cuda" and not present:
-        raise ModelError(
-            "a GPU was asked for, but this ONNX Runtime has no CUDA; "
-            "install data-miner[worker-gpu] or use provider cpu"
-        )
-    return "cuda" if present and provider != "cpu" else "cpu"
+def _why(choice: Choice) -> str:
+    """What the loader says about a provider that did not start; empty where it has nothing to say.
+
+    Only afterwards: the library must not be in memory before ONNX Runtime has made itself known.
+    """
+    name = choice.in_onnx_runtime.removesuffix("ExecutionProvider").lower()
+    library = Path(ort.__file__).with_name("capi") / f"libonnxruntime_providers_{name}.so"
+    try:
+        ctypes.CDLL(str(library))
+    except OSError as error:
+        return str(error)
+    return ""
 
 
 def open_file(path: Path, *, threads: int = 1) -> Any:
@@ -115,18 +177,19 @@ def open_file(path: Path, *, threads: int = 1) -> Any:
     Raises ModelError where it is no graph that can be loaded.
     """
     try:
-        return _start(path, "cpu", threads)
+        return _start(path, threads, [(_CPU, {})])
     except Exception as error:
-        # As above.
+        # As above: there is no public base class.
         raise ModelError(f"{path}: {_one_line(error)}") from error
 
 
-def _start(path: Path, device: Device, threads: int) -> Any:
+def _start(
+    path: Path, threads: int, providers: Sequence[tuple[str, Mapping[str, str]]]
+) -> ort.InferenceSession:
     """A session whose numbers depend on the input alone.
 
     Full optimisation and prepacking stay on: without them, kernels change with the batch size and
-    the thread count. TensorFloat-32 and the search for the fastest algorithm stay off: they round
-    more coarsely, and differently from one start to the next.
+    the thread count.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -136,11 +199,8 @@ def _start(path: Path, device: Device, threads: int) -> Any:
     options.use_deterministic_compute = True
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    providers: list[Any] = ["CPUExecutionProvider"]
-    if device == "cuda":
-        exact = {"cudnn_conv_algo_search": "DEFAULT", "use_tf32": "0"}
-        providers.insert(0, (_CUDA, exact))
-    return ort.InferenceSession(str(path), options, providers=providers)
+    # Or else it tries again with other providers and says so on the standard output.
+    return ort.InferenceSession(str(path), options, providers=list(providers), enable_fallback=0)
 
 
 def _compare(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 from data_miner_models.cards import ModelCard
 from data_miner_models.detector import Detections, chosen, to_frame
 from data_miner_models.errors import ModelError
-from data_miner_models.runtime import Device, Provider, open_session
+from data_miner_models.providers import Choice, Provider
+from data_miner_models.runtime import open_session
 from data_miner_models.scoring import probabilities
 from data_miner_models.text_encoder import TextEncoder
 
@@ -32,20 +34,23 @@ class SplitDetector:
         *,
         threads: int = 1,
         provider: Provider = "auto",
+        engines: Path | None = None,
         nms_iou: float = 0.5,
     ) -> None:
         if card.family != "open-vocabulary":
             raise ModelError(f"model {card.name}: family {card.family} finds no boxes")
         self.card = card
         self._nms_iou = nms_iou
-        self._session = open_session(card, "image", provider=provider, threads=threads)
-        self._text = TextEncoder(card, threads=threads, provider=provider)
+        self._session = open_session(
+            card, "image", provider=provider, threads=threads, engines=engines
+        )
+        self._text = TextEncoder(card, threads=threads, provider=provider, engines=engines)
         self._known: tuple[tuple[str, ...], NDArray[np.float32]] | None = None
 
     @property
-    def device(self) -> Device:
+    def choice(self) -> Choice:
         """Where it runs, after "auto" has chosen."""
-        return self._session.device
+        return self._session.choice
 
     def __call__(
         self, frame_rgb: NDArray[np.uint8], prompts: Sequence[str], min_score: float

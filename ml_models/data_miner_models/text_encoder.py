@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from data_miner_models.cards import ModelCard
+from data_miner_models.cards import ModelCard, verify
 from data_miner_models.errors import ModelError
 from data_miner_models.image_encoder import check_unit
-from data_miner_models.runtime import Device, Provider, open_session
+from data_miner_models.providers import Choice, Provider
+from data_miner_models.runtime import open_session
 
 
 class TextEncoder:
@@ -24,16 +26,25 @@ class TextEncoder:
         ModelError: as `open_session`; also where the tokenizer does not fit the graph.
     """
 
-    def __init__(self, card: ModelCard, *, threads: int = 1, provider: Provider = "auto") -> None:
+    def __init__(
+        self,
+        card: ModelCard,
+        *,
+        threads: int = 1,
+        provider: Provider = "auto",
+        engines: Path | None = None,
+    ) -> None:
         self.card = card
-        self._session = open_session(card, "text", provider=provider, threads=threads)
+        self._session = open_session(
+            card, "text", provider=provider, threads=threads, engines=engines
+        )
         self._length = card.graphs["text"].inputs["ids"].shape[1]
         self._tokenizer = open_tokenizer(card)
 
     @property
-    def device(self) -> Device:
+    def choice(self) -> Choice:
         """Where it runs, after "auto" has chosen."""
-        return self._session.device
+        return self._session.choice
 
     def __call__(self, prompts: Sequence[str]) -> NDArray[np.float32]:
         """float32 (K, dimension), one row a prompt."""
@@ -54,8 +65,9 @@ class TextEncoder:
 
 
 def open_tokenizer(card: ModelCard) -> Tokenizer:
-    """The model's tokenizer. Raises ModelError where the file is none."""
+    """The model's tokenizer. Raises ModelError where the file is none, or not the card's."""
     path = card.path("tokenizer")
+    verify(card, {"tokenizer"})
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:

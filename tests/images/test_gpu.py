@@ -38,8 +38,9 @@ def test_it_starts_where_there_is_no_gpu_and_says_so(worker: Container) -> None:
     assert providers == "['CUDAExecutionProvider', 'CPUExecutionProvider']", done.stderr
     assert said == ["model tiny-siglip: image runs on cpu", "cpu"]
     insisted = worker.do("-c", ASK, "cuda", entrypoint=[PYTHON]).stdout.splitlines()
+    why = "libcuda.so.1: cannot open shared object file: No such file or directory"
     assert insisted[1:] == [
-        "error: a GPU was asked for, but CUDA does not start here; use provider cpu"
+        f"error: a GPU was asked for, but CUDA does not start here ({why}); use provider cpu"
     ]
 
 

@@ -14,7 +14,7 @@ from data_miner_models.detector import Detector
 from data_miner_models.errors import ModelError
 from data_miner_models.image_encoder import ImageEncoder
 from data_miner_models.open_detector import open_detector
-from data_miner_models.runtime import Provider
+from data_miner_models.providers import Provider
 from data_miner_models.text_encoder import TextEncoder
 
 Model = TypeVar("Model")

@@ -20,7 +20,12 @@ def test_a_speed_is_held_against_the_peak_of_the_same_run() -> None:
     card = replace(load_card("tiny-siglip"), flops={"image": 1e6})
     peak, (speed,) = bench.measure(card, provider="cpu", seconds=0.02)
     assert peak > 1e8
-    assert (speed.role, speed.device, speed.batch) == ("image", "cpu", 8)
+    assert (speed.role, speed.provider, speed.precision, speed.batch) == (
+        "image",
+        "cpu",
+        "single",
+        8,
+    )
     assert speed.per_second > 0
     assert speed.share is not None
     # The median of the peaks is that of the run.
@@ -56,5 +61,21 @@ def test_the_command_prints_lines_or_json() -> None:
     (row,) = json.loads(told.output)
     assert row["name"] == "tiny-dino"
     assert row["per_second"] > 0
+    assert (row["provider"], row["device"]) == ("cpu", "cpu")
+    assert " on cpu (single precision), 8 at once: " in lines.output.splitlines()[0]
     assert runner.invoke(app, ["bench", "none"]).exit_code == 6
     assert runner.invoke(app, ["bench", "tiny-dino", "--provider", "tpu"]).exit_code == 2
+
+
+def test_a_provider_is_checked_by_name() -> None:
+    """Where it ran is said beside what was compared; what is not there ends as a wrong model."""
+    runner = CliRunner()
+    lines = runner.invoke(app, ["verify", "tiny-dino", "--provider", "auto"])
+    assert lines.exit_code == 0
+    assert "tiny-dino: 1 file as the card says; on cpu, 3 image vectors within" in lines.output
+    missing = runner.invoke(app, ["verify", "tiny-dino", "--provider", "openvino"])
+    assert missing.exit_code == 6
+    assert "OpenVINO was asked for" in missing.output
+    wrong = runner.invoke(app, ["verify", "tiny-dino", "--provider", "tpu"])
+    assert wrong.exit_code == 2
+    assert "expected auto, cpu, cuda, tensorrt, openvino" in wrong.output

@@ -84,3 +84,17 @@ def test_the_drawn_pictures_are_the_same_everywhere() -> None:
 
     digest = hashlib.sha256(b"".join(golden.drawn(n).tobytes() for n in range(3))).hexdigest()
     assert digest == "6737eac7dd73230ba3fe30ae7fbfab84a16f3f29f147e273977b2a3a0474233b"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_golden_values_a_provider_is_held_against_a_cpu(name: str) -> None:
+    """Here it is one itself: nothing differs, and where it ran is said."""
+    where, *said = golden.verify_golden(load_card(name), "auto")
+    assert where.startswith("on ")
+    assert said
+
+
+def test_half_precision_may_differ_more_than_single() -> None:
+    """Of all that is compared."""
+    for limits in (golden.MAX_COSINE_GAP, golden.MAX_PIXELS, golden.MAX_SCORE_GAP):
+        assert limits["single"] < limits["half"]

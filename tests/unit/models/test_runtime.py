@@ -152,10 +152,10 @@ def test_inputs_that_a_graph_refuses_end_in_one_line(small_store: Path) -> None:
 def test_auto_says_where_it_runs(small_store: Path) -> None:
     """The choice is an attribute, and the same as the one that was asked for by name."""
     encoder = ImageEncoder(load_card("small", [small_store]), provider="cpu")
-    assert encoder.device == "cpu"
+    assert encoder.choice.device == "cpu"
     automatic = ImageEncoder(load_card("small", [small_store]))
     expected = "cuda" if "CUDAExecutionProvider" in ort.get_available_providers() else "cpu"
-    assert automatic.device == expected
+    assert automatic.choice.device == expected
 
 
 @pytest.mark.parametrize(
