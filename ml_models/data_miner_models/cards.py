@@ -17,7 +17,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from data_miner_models.errors import ModelError
+from data_miner_models.errors import DamagedError, ModelError, UnknownModelError
 from data_miner_models.preprocessing import Preprocessing
 
 BUNDLED = Path(__file__).parent / "bundled"
@@ -192,12 +192,12 @@ _READER = TypeAdapter(ModelCard)
 def load_card(name: str, stores: Sequence[Path] = ()) -> ModelCard:
     """The card called `name` from the first store that has it, the bundled ones last.
 
-    Raises ModelError for an unknown name (with the known ones) and for a card that is wrong.
+    Raises UnknownModelError, which tells the known ones, and ModelError for a card that is wrong.
     """
     cards = _find(stores)
     if name not in cards:
         known = ", ".join(sorted(cards))
-        raise ModelError(f"model {name!r} is not known; known here: {known}")
+        raise UnknownModelError(f"model {name!r} is not known; known here: {known}")
     return _read(cards[name])
 
 
@@ -215,7 +215,8 @@ def verify(card: ModelCard, roles: Collection[str] | None = None, *, again: bool
             by their times since.
 
     Raises:
-        ModelError: naming the first that is wrong.
+        DamagedError: naming the first that is wrong.
+        ModelError: a file cannot be read.
     """
     for role in sorted(card.files if roles is None else roles):
         _verify_file(card, role, again)
@@ -269,19 +270,26 @@ def _verify_file(card: ModelCard, role: str, again: bool) -> None:
     try:
         status = path.stat()
         if status.st_size != file.bytes:
-            raise ModelError(
-                f"model {card.name}: {path} has {status.st_size} bytes, its card says {file.bytes}"
+            raise DamagedError(
+                f"model {card.name}: {path} has {status.st_size} bytes, its card says {file.bytes}",
+                card.folder,
+                path,
             )
         state = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
         if _VERIFIED.get(file.sha256) == state and not again:
             return
         with path.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        message = f"model {card.name}: {path}: {error.strerror}"
+        raise DamagedError(message, card.folder, path) from error
     except OSError as error:
         raise ModelError(f"model {card.name}: {path}: {error.strerror}") from error
     if found != file.sha256:
-        raise ModelError(
-            f"model {card.name}: {path} has sha256 {found}, its card says {file.sha256}"
+        raise DamagedError(
+            f"model {card.name}: {path} has sha256 {found}, its card says {file.sha256}",
+            card.folder,
+            path,
         )
     _VERIFIED[file.sha256] = state
 

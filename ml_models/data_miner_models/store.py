@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -21,13 +22,15 @@ import fsspec
 
 from data_miner_models.card_text import card_text
 from data_miner_models.cards import ModelCard, ModelFile, check_name, parse_card
-from data_miner_models.errors import ModelError
+from data_miner_models.errors import ModelError, StoreError, UnknownModelError
 
 Progress = Callable[[str, int, int], None]
 """Called with a file's path, the bytes that are there and all of them."""
 
 _CHUNK_BYTES: Final = 1 << 20
-_HIDDEN: Final = ".pulling"
+_BLOCK_BYTES: Final = 8 << 20
+"""So much is asked of a remote store at once; more would be long in coming over a slow line."""
+HIDDEN: Final = ".pulling"
 """Folder in a store of files that are on their way, by their hash."""
 
 
@@ -53,7 +56,7 @@ def publish(card: ModelCard, files: Mapping[str, Path], uri: str, progress: Prog
     text = card_text(placed)
     # What others cannot read must not be told of.
     parse_card(text, Path(f"{card.name}.toml"))
-    with _said(f"publish {card.name} to {uri}"):
+    with _said(f"publish {card.name} to {shown(uri)}"):
         system, root = _at(uri)
         for role, path in files.items():
             _put(system, path, f"{root}/{paths[role]}", placed.files[role], progress)
@@ -72,21 +75,68 @@ def pull(name: str, uri: str, into: Path, progress: Progress = lambda *_: None) 
             card says.
     """
     check_name(name)
-    with _said(f"pull {name} from {uri}"):
-        system, root = _at(uri)
+    with _said(f"pull {name} from {shown(uri)}"):
         into.mkdir(parents=True, exist_ok=True)
         with _alone(into / f".{name}.lock"):
-            text = _card(system, root, name, uri)
-            card = parse_card(text, into / f"{name}.toml")
-            for file in card.files.values():
-                _bring(system, f"{root}/{file.path}", into, file, progress)
-            _write(into / f"{name}.toml", text.encode())
+            text = _card(*_at(uri), name, uri)
+            return bring(name, text, uri, into, progress)
+
+
+def card_at(name: str, uri: str) -> tuple[ModelCard, str]:
+    """The card of a model in the store at `uri`, and its text; nothing else is read.
+
+    The card's folder means nothing, for its files are not here.
+
+    Raises:
+        UnknownModelError: the store has no such model; it says which it has.
+        StoreError: the store cannot be asked.
+        ModelError: the card is wrong.
+    """
+    check_name(name)
+    with _said(f"read the card of {name} in {shown(uri)}"):
+        text = _card(*_at(uri), name, uri)
+    try:
+        return parse_card(text, Path(f"{name}.toml")), text
+    except ModelError as error:
+        raise ModelError(f"{shown(uri)}: {error}") from None
+
+
+def check_there(card: ModelCard, uri: str) -> None:
+    """Raise ModelError unless the store at `uri` has every file of a model, with its size."""
+    for role in sorted(card.files):
+        file = card.files[role]
+        with _said(f"look at {file.path} in {shown(uri)}"):
+            system, root = _at(uri)
+            try:
+                size = system.info(f"{root}/{file.path}")["size"]
+            except FileNotFoundError:
+                raise ModelError(
+                    f"model {card.name}: {shown(uri)} has its card, and no file {file.path}"
+                ) from None
+        if size != file.bytes:
+            raise ModelError(
+                f"model {card.name}: {file.path} in {shown(uri)} has {size} bytes, its card says "
+                f"{file.bytes}"
+            )
+
+
+def bring(name: str, text: str, uri: str, into: Path, progress: Progress) -> ModelCard:
+    """Bring the files that a card names into the folder `into`, and then the card itself.
+
+    Only one process at a time may do so with one folder. Raises ModelError as `pull` does.
+    """
+    card = parse_card(text, into / f"{name}.toml")
+    with _said(f"pull {name} from {shown(uri)}"):
+        system, root = _at(uri)
+        for file in card.files.values():
+            _bring(system, f"{root}/{file.path}", into, file, progress)
+        write_file(into / f"{name}.toml", text.encode())
     return card
 
 
 def published(uri: str) -> tuple[str, ...]:
     """Names of the models in the store at `uri`. Raises ModelError where it cannot be read."""
-    with _said(f"list {uri}"):
+    with _said(f"list {shown(uri)}"):
         system, root = _at(uri)
         return tuple(
             sorted(
@@ -113,12 +163,12 @@ def _bring(system: Any, source: str, into: Path, file: ModelFile, progress: Prog
     if target.exists() and describe(target) == (file.sha256, file.bytes):
         progress(file.path, file.bytes, file.bytes)
         return
-    part = into / _HIDDEN / file.sha256
+    part = into / HIDDEN / file.sha256
     part.parent.mkdir(exist_ok=True)
     # Another model may be bringing the same file.
-    with _alone(into / f"{_HIDDEN}/{file.sha256}.lock"):
+    with _alone(into / f"{HIDDEN}/{file.sha256}.lock"):
         digest = hashlib.sha256()
-        with part.open("a+b") as writer, system.open(source, "rb") as reader:
+        with part.open("a+b") as writer, _open(system, source) as reader:
             writer.seek(0)
             while chunk := writer.read(_CHUNK_BYTES):
                 digest.update(chunk)
@@ -142,7 +192,11 @@ def _bring(system: Any, source: str, into: Path, file: ModelFile, progress: Prog
             )
         _make_folders(target.parent)
         part.replace(target)
-        _sync(target.parent)
+        sync_folder(target.parent)
+
+
+def _open(system: Any, source: str) -> Any:
+    return system.open(source, "rb", block_size=_BLOCK_BYTES)
 
 
 def _put(system: Any, path: Path, target: str, file: ModelFile, progress: Progress) -> None:
@@ -156,7 +210,7 @@ def _put(system: Any, path: Path, target: str, file: ModelFile, progress: Progre
         system.put_file(str(path), temporary)
         _sync_file(Path(temporary))
         Path(temporary).replace(target)
-        _sync(Path(target).parent)
+        sync_folder(Path(target).parent)
     else:
         system.put_file(str(path), target)
     progress(file.path, file.bytes, file.bytes)
@@ -164,7 +218,7 @@ def _put(system: Any, path: Path, target: str, file: ModelFile, progress: Progre
 
 def _put_text(system: Any, text: str, target: str) -> None:
     if _has_folders(system):
-        _write(Path(target), text.encode())
+        write_file(Path(target), text.encode())
     else:
         system.pipe_file(target, text.encode())
 
@@ -173,13 +227,20 @@ def _card(system: Any, root: str, name: str, uri: str) -> str:
     try:
         return str(system.cat_file(f"{root}/{name}.toml").decode("utf-8"))
     except FileNotFoundError:
-        known = ", ".join(published(uri)) or "nothing"
-        raise ModelError(f"{uri} has no model {name!r}; it has {known}") from None
+        known = "nothing"
+        with contextlib.suppress(StoreError):  # a prefix without objects, a server without lists
+            known = ", ".join(published(uri)) or known
+        raise UnknownModelError(f"{shown(uri)} has no model {name!r}; it has {known}") from None
 
 
 def _at(uri: str) -> tuple[Any, str]:
     system, root = fsspec.core.url_to_fs(uri, use_listings_cache=False)
     return system, root.rstrip("/")
+
+
+def shown(uri: str) -> str:
+    """A URI as it may be told to people: without the password of whoever uses it."""
+    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", uri)
 
 
 def _has_folders(system: Any) -> bool:
@@ -196,7 +257,7 @@ def _said(what: str) -> Iterator[None]:
     except Exception as error:
         # Each kind of store raises classes of its own.
         words = " ".join(str(error).split()) or type(error).__name__
-        raise ModelError(f"cannot {what}: {words[:300]}") from error
+        raise StoreError(f"cannot {what}: {words[:300]}") from error
 
 
 @contextlib.contextmanager
@@ -207,20 +268,21 @@ def _alone(path: Path) -> Iterator[None]:
         yield
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes) -> None:
+    """Make a file that is there whole or not at all, also after a power cut."""
     _make_folders(path.parent)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     temporary.write_bytes(content)
     _sync_file(temporary)
     temporary.replace(path)
-    _sync(path.parent)
+    sync_folder(path.parent)
 
 
 def _make_folders(path: Path) -> None:
     if not path.is_dir():
         _make_folders(path.parent)
         path.mkdir(exist_ok=True)
-        _sync(path.parent)
+        sync_folder(path.parent)
 
 
 def _sync_file(path: Path) -> None:
@@ -228,7 +290,8 @@ def _sync_file(path: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Wait until the folder's names are on the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

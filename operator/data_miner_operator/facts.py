@@ -45,7 +45,7 @@ class JobFact:
     active: bool
     failed: bool
     message: str
-    """Why it has failed; empty otherwise."""
+    """Why it has failed, or why its pod does not start; empty otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,8 @@ class ModelFact:
     """What makes it, if anything does."""
     can_be_made: bool
     """Whether the installation has a template for Jobs that make models."""
+    away: bool = False
+    """Whether the store that may have it cannot be asked: then nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,12 +122,6 @@ def fact_of(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]] = ()) -> J
     )
 
 
-def job_fact(model: str, jobs: Sequence[Mapping[str, Any]]) -> JobFact | None:
-    """How the newest of the Jobs that make a model fares; None when there is none."""
-    job = counting_job(model, jobs, None)
-    return None if job is None else fact_of(job)
-
-
 def _ended(job: Mapping[str, Any]) -> bool:
     return bool(_conditions(job).keys() & {"Failed", "Complete"})
 

@@ -10,14 +10,16 @@ from typing import Any, Final
 
 from data_miner.catalog.owned import Row
 from data_miner.catalog.progress import Progress
+from data_miner.models import ModelStoreError
 from data_miner_operator import labels, metrics
-from data_miner_operator.api import CRON_JOBS, DEPLOYMENTS, JOBS, PODS, PROJECTS, Api
+from data_miner_operator.api import CRON_JOBS, DEPLOYMENTS, PODS, PROJECTS, Api
 from data_miner_operator.cache import Cache
 from data_miner_operator.catalogue import AwayError, Catalogue
 from data_miner_operator.credentials import Credentials
 from data_miner_operator.facts import Key, ModelFact, PoolFact, Seen, Site
-from data_miner_operator.jobs import TEMPLATE, job_fact
+from data_miner_operator.jobs import TEMPLATE
 from data_miner_operator.model_facts import Models
+from data_miner_operator.model_jobs import ModelJobs
 from data_miner_operator.reconcile import models_named
 from data_miner_operator.reconcile.times import utc_now
 from data_miner_operator.scaling.pools import read_pools
@@ -54,6 +56,10 @@ class Observer:
     _pools_at: float | None = None
     _template: Mapping[str, Any] | None = None
     _template_at: float | None = None
+    _jobs: ModelJobs = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._jobs = ModelJobs(self.api, self.cache, self.clock)
 
     async def observe(self, key: Key) -> Seen:
         """Everything about the key as of now."""
@@ -128,12 +134,27 @@ class Observer:
             return None, None, str(error)
 
     async def _model(self, name: str) -> ModelFact:
-        info, problem = await self.models.find(name)
-        if info is not None:
-            return ModelFact(name, info, "", None, can_be_made=False)
-        job = job_fact(name, list(self.cache.all(JOBS).values()))
+        fact = await self._in_stores(name)
+        if fact.info is not None:
+            return fact
         template = await self.template()
-        return ModelFact(name, None, problem, job, can_be_made=template is not None)
+        job = await self._jobs.fact(name, template)
+        if job is not None and not job.active and not job.failed:
+            # It may have published the model after the answer was given that is known here.
+            self.models.forget(name)
+            fact = await self._in_stores(name)
+            if fact.info is not None:
+                return fact
+        return replace(fact, job=job, can_be_made=template is not None)
+
+    async def _in_stores(self, name: str) -> ModelFact:
+        """What the stores say of a model, as if nobody could make it."""
+        away = False
+        try:
+            info, problem = await self.models.find(name)
+        except ModelStoreError as error:
+            info, problem, away = None, str(error), True
+        return ModelFact(name, info, problem, None, can_be_made=False, away=away)
 
     def _remember(self, key: Key, facts: Mapping[str, ModelFact]) -> None:
         lacking = frozenset(name for name, fact in facts.items() if fact.info is None)

@@ -7,12 +7,11 @@ The models package registers a plain-data lookup under the entry point group
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from importlib.metadata import entry_points
-from pathlib import Path
 
 from data_miner.compiler import ModelInfo, ModelLookup
-from data_miner.errors import DataMinerError
+from data_miner.errors import DataMinerError, StorageError
+from data_miner.model_stores import ModelStores
 
 GROUP = "data_miner.models"
 
@@ -23,8 +22,16 @@ class ModelNotFoundError(DataMinerError):
     exit_code = 6
 
 
-def model_lookup(stores: Sequence[Path]) -> ModelLookup:
-    """A lookup over the given stores and the bundled models; answers are kept for its lifetime."""
+class ModelStoreError(StorageError):
+    """The store at a URI cannot be asked: whether it has a model is not known."""
+
+
+def model_lookup(stores: ModelStores) -> ModelLookup:
+    """A lookup over the given stores and the bundled models; answers are kept for its lifetime.
+
+    It raises ModelNotFoundError, and ModelStoreError where that cannot be told. Of a store at a
+    URI it reads a card and asks for the files' sizes, never for the files.
+    """
     providers = [point.load() for point in entry_points(group=GROUP)]
 
     @functools.cache
@@ -35,6 +42,8 @@ def model_lookup(stores: Sequence[Path]) -> ModelLookup:
                 return ModelInfo(**provider(name, stores))
             except LookupError as error:
                 problems.append(str(error.args[0]))
+            except ConnectionError as error:
+                raise ModelStoreError(str(error)) from None
         raise ModelNotFoundError("; ".join(problems) or f"model {name!r}: no models are installed")
 
     return find

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from data_miner.errors import SpecError
+from data_miner.model_stores import ModelStores
 
 PREFIX = "DATA_MINER_"
 
@@ -33,6 +34,14 @@ class Settings:
     path, ``file://`` or ``s3://``); empty is ``<home>/datasets``."""
     models_dirs: str = ""
     """Folders with model cards, separated by ``:``, searched before the bundled ones."""
+    models_uri: str = ""
+    """Store with models that no folder has (any URI of fsspec, such as ``s3://bucket/models``),
+    brought to a machine when they are needed; empty is none."""
+    models_cache_dir: str = ""
+    """Folder for models of `models_uri`, shared by the processes of a machine; empty is
+    ``<home>/model-cache``."""
+    models_cache_gb: float = 20
+    """What that folder may hold, in GB; the models used longest ago go first."""
     credentials_dir: str = ""
     """Folder with one folder of files per credential; empty is ``<home>/credentials``."""
     allowed_prefixes: str = ""
@@ -107,10 +116,15 @@ class Settings:
         return self.datasets_uri.rstrip("/") or str(self.home / "datasets")
 
     @property
-    def model_stores(self) -> tuple[Path, ...]:
-        """Folders with model cards; ``<home>/models`` is always one of them."""
+    def model_stores(self) -> ModelStores:
+        """Where models are; ``<home>/models`` is always one of the folders."""
         named = [Path(p).expanduser() for p in self.models_dirs.split(":") if p]
-        return (*named, self.home / "models")
+        return ModelStores(
+            folders=(*named, self.home / "models"),
+            uri=self.models_uri.rstrip("/"),
+            cache=Path(self.models_cache_dir or self.home / "model-cache").expanduser(),
+            cache_bytes=int(self.models_cache_gb * 1e9),
+        )
 
     @property
     def credentials(self) -> Path:

@@ -6,10 +6,12 @@ process with a `Context`, and records the `Outcome` in one fenced transaction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
+
+from data_miner.model_stores import ModelStores
 
 Json = Any
 """A value of JSON's types: what crosses to the database and between processes."""
@@ -194,8 +196,8 @@ class Context(Protocol):
         """Put a file under a key unless one is there; returns the one that is there: first wins."""
 
     @property
-    def model_stores(self) -> Sequence[Path]:
-        """Folders with model cards beside the bundled ones."""
+    def model_stores(self) -> ModelStores:
+        """Where models are looked for."""
 
     @property
     def provider(self) -> str:

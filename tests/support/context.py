@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from data_miner import telemetry
+from data_miner.model_stores import ModelStores
 from data_miner.stage import Artifact, Assignment, Done, Fact, Json, StopRequested, Video
 from data_miner.storage.local import LocalStore
 
@@ -23,7 +24,7 @@ class StageContext:
     root: Path
     assignment: Assignment
     credential: Mapping[str, Path] = field(default_factory=dict)
-    model_stores: Sequence[Path] = ()
+    model_stores: ModelStores = field(default_factory=ModelStores)
     provider: str = "cpu"
     stop_after_ticks: int | None = None
     """Raise StopRequested at the tick after so many, as a worker that stops does."""

@@ -21,6 +21,7 @@ from sqlalchemy import Engine
 from data_miner.catalog.leadership import FencedError
 from data_miner.catalog.pulse import Pulse
 from data_miner.compiler import ModelInfo
+from data_miner.model_stores import ModelStores
 from data_miner_operator import labels
 from data_miner_operator.api import (
     DEPLOYMENTS,
@@ -296,7 +297,7 @@ class Shelf(Models):
     """Stores that have every model but those that are missing."""
 
     def __init__(self, missing: set[str]) -> None:
-        super().__init__(())
+        super().__init__(ModelStores())
         self._missing = missing
 
     async def find(self, name: str) -> tuple[ModelInfo | None, str]:

@@ -85,10 +85,15 @@ def found(name: str) -> ModelFact:
 
 
 def absent(
-    name: str, *, job: JobFact | None = None, can_be_made: bool = False, problem: str = ""
+    name: str,
+    *,
+    job: JobFact | None = None,
+    can_be_made: bool = False,
+    problem: str = "",
+    away: bool = False,
 ) -> ModelFact:
-    """A model that no store has."""
-    return ModelFact(name, None, problem, job, can_be_made=can_be_made)
+    """A model that no store has, or none that can be asked."""
+    return ModelFact(name, None, problem, job, can_be_made=can_be_made, away=away)
 
 
 def stage(name: str, total: int = 0, **numbers: Any) -> StageCount:

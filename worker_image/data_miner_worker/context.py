@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from data_miner import telemetry
+from data_miner.model_stores import ModelStores
 from data_miner.settings import Settings
 from data_miner.stage import Artifact, Assignment, Json, StageError, StopRequested
 from data_miner.storage import Store
@@ -102,7 +103,7 @@ class TaskContext:
         return self._store.remember(key, path, self._inputs)
 
     @property
-    def model_stores(self) -> Sequence[Path]:
+    def model_stores(self) -> ModelStores:
         return self._settings.model_stores
 
     @property

@@ -27,7 +27,9 @@ from data_miner_operator.reconcile.wanted import (
 from data_miner_operator.reconcile.wording import many, some
 
 MAKING: Final = "MakingModels"
-"""The one reason that ends by itself."""
+STORE_AWAY: Final = "ModelStoreUnreachable"
+PASSING: Final = frozenset({MAKING, STORE_AWAY})
+"""The reasons that end by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Gates:
         """The first that says without PostgreSQL that somebody must mend something."""
         gates = (self.spec, self.credentials, self.models)
         first = next((gate for gate in gates if gate.status != "True"), None)
-        return None if first is None or first.reason == MAKING else first
+        return None if first is None or first.reason in PASSING else first
 
 
 def gates(seen: Seen) -> Gates:
@@ -132,18 +134,30 @@ def _models(
     if not absent:
         return Check("True", "Found"), ()
     for name, fact in absent.items():
-        if fact.job is not None and fact.job.failed:
-            why = fact.job.message or "it does not say why"
-            message = f"Job {fact.job.name} could not make model {name}: {why}"
-            return Check("False", "ModelJobFailed", message), ()
-        if fact.job is not None and not fact.job.active:
-            message = f"Job {fact.job.name} has ended, and no store has model {name}"
-            return Check("False", "ModelsMissing", message), ()
-        if fact.job is None and not fact.can_be_made:
-            problem = fact.problem or f"no store has model {name}"
-            return Check("False", "ModelsMissing", problem), ()
+        shut = _not_made(name, fact)
+        if shut is not None:
+            return shut, ()
     making = tuple(name for name, fact in absent.items() if fact.job is None)
-    return Check("False", MAKING, f"being made: {some(list(absent))}"), making
+    said = [fact.job.message for fact in absent.values() if fact.job is not None]
+    hindrance = next((f"; {words}" for words in said if words), "")
+    return Check("False", MAKING, f"being made: {some(list(absent))}{hindrance}"), making
+
+
+def _not_made(name: str, fact: ModelFact) -> Check | None:
+    """Why a model that is not there is not being made either; None when it is, or shall be."""
+    job = fact.job
+    if job is not None and job.failed:
+        why = job.message or "it does not say why"
+        message = f"Job {job.name} could not make model {name}: {why}"
+        return Check("False", "ModelJobFailed", message)
+    if fact.away and (job is None or not job.active):
+        return Check("Unknown", STORE_AWAY, fact.problem)
+    if job is not None and not job.active:
+        message = f"Job {job.name} has ended, and no store has model {name}"
+        return Check("False", "ModelsMissing", message)
+    if job is None and not fact.can_be_made:
+        return Check("False", "ModelsMissing", fact.problem or f"no store has model {name}")
+    return None
 
 
 _UNSEEN = ModelFact(name="", info=None, problem="", job=None, can_be_made=False)

@@ -31,6 +31,9 @@ REFUSALS: Final[dict[str, str]] = {
 
 _DISABLED: Final = {"ReconciliationDisabled": "the object asks to be left alone"}
 _AWAY: Final = {"DatabaseUnreachable": "PostgreSQL cannot be asked"}
+_STORE_AWAY: Final = {
+    "ModelStoreUnreachable": "the store that may have a model that the spec names cannot be asked"
+}
 
 CONDITIONS: Final[dict[str, dict[str, dict[str, str]]]] = {
     "Ready": {
@@ -41,7 +44,7 @@ CONDITIONS: Final[dict[str, dict[str, dict[str, str]]]] = {
             **REFUSALS,
             **STALLS,
         },
-        "Unknown": {**_AWAY, **_DISABLED},
+        "Unknown": {**_AWAY, **_STORE_AWAY, **_DISABLED},
     },
     "SpecValid": {
         "True": {"Valid": "the spec can be compiled"},
@@ -72,7 +75,11 @@ CONDITIONS: Final[dict[str, dict[str, dict[str, str]]]] = {
             "MakingModels": "a Job makes what is missing",
             **{reason: REFUSALS[reason] for reason in ("ModelsMissing", "ModelJobFailed")},
         },
-        "Unknown": {"SpecInvalid": "not known until the spec is valid", **_DISABLED},
+        "Unknown": {
+            "SpecInvalid": "not known until the spec is valid",
+            **_STORE_AWAY,
+            **_DISABLED,
+        },
     },
     "WorkersAvailable": {
         "True": {
@@ -116,6 +123,7 @@ CONDITIONS: Final[dict[str, dict[str, dict[str, str]]]] = {
             "Applying": "this generation is about to be written to the catalogue",
             "MakingModels": "a Job makes a model that the spec names",
             **_AWAY,
+            **_STORE_AWAY,
         },
     },
     "Stalled": {"True": {**REFUSALS, **STALLS}},

@@ -15,7 +15,7 @@ from data_miner_operator.reconcile import counts, lifecycle
 from data_miner_operator.reconcile.asked import Asked, asked
 from data_miner_operator.reconcile.conditions import ALWAYS, Check, check_of, merge
 from data_miner_operator.reconcile.fit import fit
-from data_miner_operator.reconcile.gates import MAKING, Gates, gates
+from data_miner_operator.reconcile.gates import PASSING, STORE_AWAY, Gates, gates
 from data_miner_operator.reconcile.lifecycle import Standing
 from data_miner_operator.reconcile.throttling import throttled
 from data_miner_operator.reconcile.times import parse, stamp
@@ -109,7 +109,7 @@ def _present(
     seen: Seen, before: Mapping[str, Any], judged: Gates
 ) -> tuple[Fields, dict[str, Check]]:
     """PostgreSQL was asked: everything is known."""
-    now = _known(seen, judged)
+    now = _known(seen, before, judged)
     checks = _own_checks(seen, judged)
     checks["Ready"] = ready = _ready(now)
     checks["Throttled"] = throttled(seen)
@@ -152,7 +152,7 @@ class _Known:
     def refused(self) -> Check | None:
         """The gate that somebody must open."""
         shut = self.judged.shut
-        return None if shut is None or shut.reason == MAKING else shut
+        return None if shut is None or shut.reason in PASSING else shut
 
     @property
     def stall(self) -> Check | None:
@@ -179,17 +179,27 @@ def _with_failure(progress: Progress) -> str:
     return f"{message}; {first.stage} {first.error_class}: {first.error}"
 
 
-def _known(seen: Seen, judged: Gates) -> _Known:
+def _known(seen: Seen, before: Mapping[str, Any], judged: Gates) -> _Known:
     wish = judged.asked
     owned = lifecycle.standing(seen.row, seen.site, wish.uid) is Standing.OURS
-    applied = (
-        judged.shut is None
-        and judged.wanted is not None
-        and lifecycle.applied(seen.row, seen.site, wish, judged.wanted)
-    )
+    if judged.shut is not None and judged.shut.reason == STORE_AWAY:
+        applied = owned and _was_applied(before, wish.generation)
+    else:
+        applied = (
+            judged.shut is None
+            and judged.wanted is not None
+            and lifecycle.applied(seen.row, seen.site, wish, judged.wanted)
+        )
     suspended = owned and seen.row is not None and seen.row.suspended
     progress = seen.progress if owned else None
     return _Known(judged, wish, owned, applied, suspended, progress)
+
+
+def _was_applied(before: Mapping[str, Any], generation: int) -> bool:
+    """Whether the status says that the catalogue holds this very generation."""
+    complete = check_of(before, "Complete")
+    said = complete is not None and complete.reason not in {"NotApplied", "Applying"}
+    return said and before.get("observedGeneration") == generation
 
 
 def _own_checks(seen: Seen, judged: Gates) -> dict[str, Check]:

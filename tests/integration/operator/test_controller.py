@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from data_miner.catalog.leadership import FencedError
+from data_miner.model_stores import ModelStores
 from data_miner.settings import Settings
 from data_miner_operator.api import PROJECTS, Api, Body, Conflict, NotFound, Resource
 from data_miner_operator.cache import Cache
@@ -151,7 +152,7 @@ def _play(url: str, tmp_path: Path, act: Callable[[Scene], Awaitable[None]]) -> 
             api=api,
             cache=cache,
             catalogue=catalogue,
-            models=Models((tmp_path,)),
+            models=Models(ModelStores((tmp_path,))),
             credentials=Credentials(None),
             site=Site("here", str(tmp_path), "", None),
             own_namespace="own",

@@ -16,6 +16,7 @@ import yaml
 from data_miner import configuration, errors, models
 from data_miner.cli.main import COMMANDS, COMMANDS_GROUP, EXIT_INTERRUPTED, app
 from data_miner.compiler import compile_project
+from data_miner.model_stores import ModelStores
 from data_miner.models import model_lookup
 from data_miner.settings import PREFIX, Settings
 from data_miner.spec import MiningProject
@@ -149,4 +150,4 @@ def test_the_project_of_the_tutorial_compiles(edit: tuple[str, str]) -> None:
     assert block
     assert edit[0] in block[1]
     project = MiningProject.model_validate(yaml.safe_load(block[1].replace(*edit)))
-    assert len(compile_project(project.spec, model_lookup(()))) > 5
+    assert len(compile_project(project.spec, model_lookup(ModelStores()))) > 5

@@ -53,7 +53,7 @@ def test_it_is_what_stages_expect(tmp_path: Path) -> None:
 
     assert context.scratch.is_dir()
     assert context.credential == {}
-    assert context.model_stores == (tmp_path / "models",)
+    assert context.model_stores.folders == (tmp_path / "models",)
 
 
 def test_ticks_are_told_now_and_then(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ class DedupEmbed:
         extract = given.only(context, "extract")
         scores = given.table(context, given.only(context, "filter"), "scores")
         wanted = given.numbers(scores, "frame")[given.numbers(scores, "kept")].astype(np.int32)
-        card = find_card(params["model"], params["digest"], context.model_stores)
+        card = find_card(context, params["model"], params["digest"])
         values = np.empty((len(wanted), card.dimension), np.float16)
         there = _borrow(context, wanted, values)
         left = np.flatnonzero(~there)

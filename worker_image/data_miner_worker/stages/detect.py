@@ -13,10 +13,10 @@ from PIL import Image
 
 from data_miner.stage import Artifact, Context, Done, Outcome, StageError
 from data_miner_models.detector import Detections, Detector
-from data_miner_models.errors import ModelError
+from data_miner_models.errors import DamagedError, ModelError
 from data_miner_models.nms import suppress
 from data_miner_worker import columns, given
-from data_miner_worker.loaded_models import MODELS, find_card
+from data_miner_worker.loaded_models import MODELS, find_card, unusable
 from data_miner_worker.merge import Box, merge
 
 MERGED: Final = "merged"
@@ -111,6 +111,8 @@ def _try(
     frame = int(image.media["frame"])
     try:
         return ensemble.look(context, image)
+    except DamagedError as error:
+        raise unusable(error) from error
     except (ModelError, OSError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
         message = f"frame {frame}: {type(error).__name__}: {error}"
         if not context.assignment.last_attempt:
@@ -138,7 +140,7 @@ class _Ensemble:
         """Boxes of each detector and of all together."""
         if not self._detectors:
             for spec in self._specs:
-                card = find_card(spec["model"], spec["digest"], context.model_stores)
+                card = find_card(context, spec["model"], spec["digest"])
                 detector = MODELS.detector(card, context.provider, self._nms_iou)
                 self._detectors.append(detector)
         with Image.open(context.fetch(image)) as opened:

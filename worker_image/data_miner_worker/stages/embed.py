@@ -22,7 +22,7 @@ class Embed:
         extract = given.only(context, "extract")
         frames = given.numbers(given.table(context, extract, "index"), "frame")
         renders = given.renders(context, extract, params["preprocessing"])
-        card = find_card(params["model"], params["digest"], context.model_stores)
+        card = find_card(context, params["model"], params["digest"])
         values = encode(
             context, MODELS.image_encoder(card, context.provider), renders, np.arange(len(frames))
         )

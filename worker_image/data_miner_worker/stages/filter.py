@@ -17,7 +17,7 @@ from data_miner_models.errors import ModelError
 from data_miner_models.scoring import probabilities
 from data_miner_worker import columns, given
 from data_miner_worker.decide import Reason, Scores, Thresholds, decide, rounded
-from data_miner_worker.loaded_models import MODELS, find_card
+from data_miner_worker.loaded_models import MODELS, find_card, unusable
 from data_miner_worker.score_counts import score_counts
 from data_miner_worker.vectors import exact_dots, to_half
 
@@ -74,7 +74,7 @@ class Filter:
 def _score(context: Context, frames: NDArray[np.int32]) -> tuple[Scores, NDArray[np.int64]]:
     """The best score of each frame in each list of prompts, and its best positive prompt."""
     params = context.assignment.params
-    card = find_card(params["model"], params["digest"], context.model_stores)
+    card = find_card(context, params["model"], params["digest"])
     embedded = given.unit_vectors(context, given.only(context, "embed"))
     try:
         images = embedded.rows(frames)
@@ -121,7 +121,7 @@ def prompt_vectors(
             try:
                 unit = MODELS.text_encoder(card, context.provider)([prompt])
             except ModelError as error:
-                raise StageError("model_unusable", str(error), permanent=True) from error
+                raise unusable(error) from error
             fresh = context.scratch / f"{key}.npy"
             np.save(fresh, to_half(unit)[0])
             path = context.remember(key, fresh)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from data_miner_operator.facts import JobFact, ModelFact, Seen
+from data_miner_operator.reconcile.conditions import Check
 from data_miner_operator.reconcile.gates import gates
 from support.reconciling import MODELS, SITE, a_row, absent, an_object, found, seen, spec
 
@@ -99,6 +100,13 @@ def test_a_missing_model_that_can_be_made_is_to_be_made() -> None:
     assert judged.refused is None
 
 
+def test_why_a_jobs_pod_does_not_start_is_said_beside_what_is_being_made() -> None:
+    job = JobFact("make-tiny-dino", True, False, 'secret "hub" not found')
+    judged = gates(with_models(tiny_dino=absent("tiny-dino", job=job, can_be_made=True)))
+    assert judged.models.reason == "MakingModels"
+    assert judged.models.message == 'being made: tiny-dino; secret "hub" not found'
+
+
 @pytest.mark.parametrize(
     ("fact", "reason", "says"),
     [
@@ -116,6 +124,23 @@ def test_a_missing_model_that_nobody_makes_is_said(fact: ModelFact, reason: str,
     assert says in judged.models.message
     assert judged.missing == ()
     assert judged.refused is judged.models
+
+
+@pytest.mark.parametrize("job", [None, JobFact("j", False, False, "")])
+def test_a_store_that_cannot_be_asked_is_no_missing_model(job: JobFact | None) -> None:
+    """Nobody has to mend anything here, and no Job is made for what may be there."""
+    fact = absent("tiny-clip", job=job, can_be_made=True, problem="cannot read it", away=True)
+    judged = gates(with_models(tiny_clip=fact))
+    assert judged.models == Check("Unknown", "ModelStoreUnreachable", "cannot read it")
+    assert judged.shut is judged.models
+    assert judged.refused is None
+    assert judged.missing == ()
+
+
+def test_a_model_that_is_being_made_is_so_while_the_store_is_away() -> None:
+    """The Job says more than the store that is silent."""
+    fact = absent("tiny-clip", job=JobFact("j", True, False, ""), away=True)
+    assert gates(with_models(tiny_clip=fact)).models.reason == "MakingModels"
 
 
 def test_a_model_that_nobody_has_looked_for_is_not_there() -> None:

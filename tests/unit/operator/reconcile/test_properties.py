@@ -134,12 +134,12 @@ class Life(RuleBasedStateMachine):
 
     @rule(
         name=st.sampled_from(MODELS),
-        ends=st.sampled_from(["found", "lost", "failed"]),
+        ends=st.sampled_from(["found", "lost", "failed", "away"]),
         passes=PASSES,
     )
     def model_store(self, name: str, ends: str, passes: bool) -> None:
         job = JobFact("j", False, True, "disk full") if ends == "failed" else None
-        lost = absent(name, job=job, can_be_made=True)
+        lost = absent(name, job=job, can_be_made=True, away=ends == "away", problem="silent")
         self.model.models[name] = found(name) if ends == "found" else lost
         self._pass(passes)
 

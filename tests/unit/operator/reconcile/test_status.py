@@ -172,6 +172,33 @@ def test_what_somebody_must_mend_is_said_and_decided(
     assert not {"projectId", "images", "stages", "progress"} & set(status)
 
 
+def test_a_store_of_models_that_is_away_takes_nothing_back() -> None:
+    """What was complete stays so, since when it was; only what nobody knows is said to be so."""
+    there = applied(seen(), DONE)
+    before = said(there)
+    away = replace(there, models={n: absent(n, away=True, problem="silent") for n in MODELS})
+    status = said(replace(away, now=away.now + timedelta(hours=1)), before)
+    found = conditions(status)
+    assert found["ModelsReady"] == found["Ready"] == ("Unknown", "ModelStoreUnreachable")
+    assert not found.keys() & {"Reconciling", "Stalled"}
+    for field in ("phase", "completedAt", "observedGeneration", "images"):
+        assert status[field] == before[field]
+    assert said(replace(there, now=there.now + timedelta(hours=2)), status)["phase"] == "Complete"
+
+
+def test_a_store_of_models_that_is_away_holds_up_what_is_new() -> None:
+    """An edit is not applied yet, and nobody has to mend it."""
+    before = said(applied(seen()))
+    models = {n: absent(n, away=True, problem="silent") for n in MODELS}
+    status = said(replace(applied(seen()), models=models, object=an_object(generation=2)), before)
+    found = conditions(status)
+    assert found["Reconciling"] == ("True", "ModelStoreUnreachable")
+    assert found["Complete"] == ("False", "Applying")
+    assert "Stalled" not in found
+    assert status["observedGeneration"] == 1
+    assert message(status, "ModelsReady") == "silent"
+
+
 def test_a_model_that_is_being_made_is_waited_for() -> None:
     """Nobody has to mend anything, and the generation is not decided on yet."""
     status = said(seen(models=LACKING), {"observedGeneration": 1})
