@@ -29,7 +29,7 @@ from data_miner_models.errors import (
 )
 from data_miner_models.image_encoder import ImageEncoder
 from data_miner_models.open_detector import open_detector
-from data_miner_models.runtime import Provider
+from data_miner_models.providers import Provider
 from data_miner_models.text_encoder import TextEncoder
 
 Model = TypeVar("Model")
