@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from secrets import token_hex
@@ -233,9 +233,38 @@ class Town:
         )
 
 
+def model_template(node: str, store: Path) -> dict[str, Any]:
+    """The suspended CronJob that the chart brings, with a script instead of an export."""
+    container = {
+        "name": "export",
+        "image": "data-miner-worker",
+        "command": ["python", "-c", MODEL_SCRIPT],
+        "env": [{"name": "STORE", "value": str(store)}],
+    }
+    pod = {**on_node(node), "restartPolicy": "Never", "containers": [container]}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {"name": "models", "labels": {"data-miner.io/template": "model"}},
+        "spec": {
+            "suspend": True,
+            "schedule": "0 0 1 1 *",
+            "jobTemplate": {"spec": {"backoffLimit": 0, "template": {"spec": pod}}},
+        },
+    }
+
+
 @contextlib.contextmanager
-def town_in(plane: ControlPlane | UsersCluster, api: KubeClient, home: Path) -> Iterator[Town]:
-    """An installation with its own PostgreSQL, behind a proxy that counts, one worker at work."""
+def town_in(
+    plane: ControlPlane | UsersCluster,
+    api: KubeClient,
+    home: Path,
+    template: Callable[[str, Path], dict[str, Any]] = model_template,
+) -> Iterator[Town]:
+    """An installation with its own PostgreSQL, behind a proxy that counts, one worker at work.
+
+    `template`: what Jobs that make models are made of, for a node and a store.
+    """
     mark = token_hex(3)
     credentials = home / "credentials.yaml"
     credentials.write_text("{}\n")
@@ -258,7 +287,7 @@ def town_in(plane: ControlPlane | UsersCluster, api: KubeClient, home: Path) -> 
             DATA_MINER_OPERATOR_RESYNC_SECONDS="3",
             DATA_MINER_MODELS_DIRS=str(store),
         ) as installation:
-            cluster.apply(model_template(node.name, store))
+            cluster.apply(template(node.name, store))
             installation.pool(
                 "all",
                 min_replicas="1",
@@ -267,27 +296,6 @@ def town_in(plane: ControlPlane | UsersCluster, api: KubeClient, home: Path) -> 
             )
             suburb = replace(installation, cluster=replace(cluster, namespace=other))
             yield Town(installation, suburb, home)
-
-
-def model_template(node: str, store: Path) -> dict[str, Any]:
-    """The suspended CronJob that the chart brings, with a script instead of an export."""
-    container = {
-        "name": "export",
-        "image": "data-miner-worker",
-        "command": ["python", "-c", MODEL_SCRIPT],
-        "env": [{"name": "STORE", "value": str(store)}],
-    }
-    pod = {**on_node(node), "restartPolicy": "Never", "containers": [container]}
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "CronJob",
-        "metadata": {"name": "models", "labels": {"data-miner.io/template": "model"}},
-        "spec": {
-            "suspend": True,
-            "schedule": "0 0 1 1 *",
-            "jobTemplate": {"spec": {"backoffLimit": 0, "template": {"spec": pod}}},
-        },
-    }
 
 
 def demo(name: str, **spec: Any) -> dict[str, Any]:
