@@ -7,7 +7,7 @@ SEED ?= 1
 SOAK_LOG ?= out/soak.log
 GENERATED := crds docs/reference docs/configuration.md docs/values.md helm/data-miner
 
-.PHONY: help setup demo test test-cluster test-chart test-images test-install test-export images cluster-up cluster-down soak check generate verify bench bench-models demo-models lock clean
+.PHONY: help setup demo test test-cluster test-chart test-images test-nodes test-install test-export images cluster-up cluster-down soak check generate verify bench bench-models demo-models lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,7 +49,10 @@ test-chart: setup ## the Helm chart: renders, schema, rules, and a real API serv
 test-images: setup ## the container images, as root: built, then looked into (LARGE=1: for GPUs too)
 	$(PY) -m pytest tests/images $(if $(LARGE),,-m "not large")
 
-test-install: setup ## the images, the chart and the documents on two real nodes, as root
+test-nodes: setup ## two real nodes, and the chart's way from install to dataset on them, as root: what CI runs of them
+	$(PY) -m pytest tests/realnode tests/install/test_install.py
+
+test-install: setup ## the images, the chart and the documents on two real nodes, as root (40 min)
 	@# The release of tests/install serves every namespace to the end, so the documents come before.
 	$(PY) -m pytest tests/realnode tests/docs/test_cluster.py tests/install
 
