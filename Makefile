@@ -5,9 +5,10 @@ OUT ?= out/demo
 N ?= 20
 SEED ?= 1
 SOAK_LOG ?= out/soak.log
+GPU_PYTHON ?= python3
 GENERATED := crds docs/reference docs/configuration.md docs/values.md helm/data-miner
 
-.PHONY: help setup demo test test-cluster test-chart test-images test-nodes test-install test-export images cluster-up cluster-down soak check generate verify bench bench-models demo-models lock clean
+.PHONY: help setup demo test test-cluster test-chart test-images test-nodes test-install test-export test-gpu images cluster-up cluster-down soak check generate verify bench bench-models demo-models lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +60,9 @@ test-install: setup ## the images, the chart and the documents on two real nodes
 test-export: ## models from torch to ONNX, against what was published (installs 5 GB for torch)
 	@scripts/setup test-export
 	.make/test-export/bin/python -m pytest -n 2 --dist loadfile --timeout 900 tests/export
+
+test-gpu: ## models on a GPU, as on a CPU but for rounding (GPU_PYTHON has locks/worker-gpu.txt and pytest)
+	PYTHONPATH=ml_models $(GPU_PYTHON) -m pytest -c tests/gpu/pytest.ini --rootdir . tests/gpu
 
 images: ## build the container images here, without a registry (as root)
 	@scripts/images all

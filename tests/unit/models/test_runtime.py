@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from data_miner_models.cards import Graph, ModelCard, ModelFile, Tensor, load_card
 from data_miner_models.errors import ModelError
 from data_miner_models.image_encoder import ImageEncoder, plan_batches
+from data_miner_models.providers import Provider
 from data_miner_models.runtime import open_session
 
 
@@ -125,6 +126,55 @@ def test_where_a_gpu_does_not_start_the_single_graph_runs(
     assert session.device == "cpu"
     assert "small: image runs on cpu" in caplog.text
     assert "half" not in caplog.text
+
+
+def test_what_a_gpu_cannot_load_runs_on_a_cpu_and_says_why(
+    with_half: ModelCard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Automatic goes on where the GPU's provider itself fails; who insists on it gets the error."""
+    content = b"no graph" * 9
+    with_half.path("image-fp16").write_bytes(content)
+    bad = replace(
+        with_half.files["image-fp16"],
+        sha256=hashlib.sha256(content).hexdigest(),
+        bytes=len(content),
+    )
+    card = replace(with_half, files={**with_half.files, "image-fp16": bad})
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    with caplog.at_level("INFO"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert open_session(card, "image").device == "cpu"
+        with pytest.raises(ModelError, match=r"half\.onnx: "):
+            open_session(card, "image", provider="cuda")
+    assert "going on without cuda" in caplog.text
+    assert "half.onnx" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("provider", "name", "library"),
+    [
+        ("cuda", "CUDAExecutionProvider", "libonnxruntime_providers_cuda.so"),
+        ("openvino", "OpenVINOExecutionProvider", "libonnxruntime_providers_openvino.so"),
+        ("tensorrt", "TensorrtExecutionProvider", "libnvinfer.so.10"),
+    ],
+)
+def test_a_provider_that_does_not_start_is_named_with_the_library_that_is_missing(
+    provider: Provider,
+    name: str,
+    library: str,
+    small_store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """ONNX Runtime lists it, and goes on without it; nothing of that is on the standard output."""
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [name])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(ModelError, match=r"was asked for, but .* does not start here") as found:
+            open_session(load_card("small", [small_store]), "image", provider=provider)
+    assert f"{library}: " in str(found.value)
+    assert "\n" not in str(found.value)
+    assert capfd.readouterr().out == ""
 
 
 @pytest.mark.parametrize("damaged", ["image", "image-fp16"])
