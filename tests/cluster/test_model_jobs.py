@@ -76,19 +76,24 @@ def _operator_log(town: Town) -> Iterator[None]:
     sys.stdout.write(town.operator.said()[before:][-6000:])
 
 
-def jobs(town: Town) -> list[dict[str, Any]]:
-    """Jobs for models that are not on their way out."""
-    return [job for job in town.cluster.list("Job") if "deletionTimestamp" not in job["metadata"]]
-
-
-def told(here: Installation, reason: str, words: str) -> None:
-    """Return when a project waits for its model for this reason, with these words."""
+def told(here: Installation, reason: str, words: str) -> dict[str, Any]:
+    """The project as soon as it waits for its model for this reason, with these words."""
+    seen: list[dict[str, Any]] = []
 
     def says() -> bool:
-        found = condition_of(here.project("waits"), "ModelsReady")
+        project = here.project("waits")
+        found = condition_of(project, "ModelsReady")
+        seen[:] = [project]
         return found.get("reason") == reason and words in found["message"]
 
-    eventually(says, seconds=LONG, what=f"{reason}, {words}: {here.project('waits').get('status')}")
+    eventually(says, seconds=LONG, what=f"{reason}, {words}")
+    return seen[0]
+
+
+def uid_of(town: Town, name: str) -> str | None:
+    """UID of the Job of this name, if there is one."""
+    found = town.cluster.get("Job", name)
+    return None if found is None else str(found["metadata"]["uid"])
 
 
 def test_projects_of_two_namespaces_wait_for_one_job_until_it_works(town: Town) -> None:
@@ -104,7 +109,7 @@ def test_projects_of_two_namespaces_wait_for_one_job_until_it_works(town: Town) 
             "MakingModels",
             'being made: team-siglip; CreateContainerConfigError: secret "hub"',
         )
-    [first] = jobs(town)
+    [first] = town.cluster.list("Job")
     assert first["metadata"]["annotations"]["data-miner.io/model-name"] == "team-siglip"
 
     town.cluster.apply(
@@ -116,8 +121,15 @@ def test_projects_of_two_namespaces_wait_for_one_job_until_it_works(town: Town) 
         }
     )
     for here in both:
-        told(here, "ModelJobFailed", "could not make model team-siglip: exporting needs torch")
-        assert condition_of(here.project("waits"), "Stalled")["reason"] == "ModelJobFailed"
+        words = "could not make model team-siglip: exporting needs torch"
+        failed = told(here, "ModelJobFailed", words)
+        assert condition_of(failed, "Stalled")["reason"] == "ModelJobFailed"
+    name, uid = first["metadata"]["name"], first["metadata"]["uid"]
+    eventually(
+        lambda: uid_of(town, name) not in {None, uid},
+        seconds=LONG,
+        what="another Job in the place of the first",
+    )
     assert not town.has_row("waits")
 
     town.models.mkdir(exist_ok=True)
@@ -125,9 +137,6 @@ def test_projects_of_two_namespaces_wait_for_one_job_until_it_works(town: Town) 
     for here in both:
         here.wait("ModelsReady", name="waits", seconds=LONG)
         here.complete("waits")
-    [last] = jobs(town)
-    assert last["metadata"]["uid"] != first["metadata"]["uid"]
-    assert last["metadata"]["name"] == first["metadata"]["name"]
     for here in both:
         said = [here.project("waits"), *here.cluster.list("Event"), *here.cluster.list("Job")]
         assert TOKEN not in json.dumps(said) + town.operator.said()
