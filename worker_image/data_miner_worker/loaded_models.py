@@ -25,12 +25,14 @@ from data_miner_models.errors import (
     ModelError,
     NoRoomError,
     StoreError,
+    TooLargeError,
     UnknownModelError,
 )
 from data_miner_models.image_encoder import ImageEncoder
 from data_miner_models.open_detector import open_detector
 from data_miner_models.providers import Provider
 from data_miner_models.text_encoder import TextEncoder
+from data_miner_worker.share import SHARE
 
 Model = TypeVar("Model")
 
@@ -39,19 +41,16 @@ class LoadedModels:
     """The models used last, by what they are made of and where they run.
 
     Args:
-        threads: CPU threads of one model.
         capacity: how many stay loaded.
     """
 
-    def __init__(self, *, threads: int = 1, capacity: int = 4) -> None:
-        self._threads = threads
+    def __init__(self, *, capacity: int = 4) -> None:
         self._capacity = capacity
         self._held: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._lock = Lock()
 
     def image_encoder(self, card: ModelCard, provider: str) -> ImageEncoder:
-        """`provider` is ``auto``, ``cpu`` or ``cuda``. Raises StageError("model_unusable"), as do
-        the others."""
+        """`provider` is a `Provider`. Raises StageError("model_unusable"), as do the others."""
         return self._get(ImageEncoder, card, provider)
 
     def text_encoder(self, card: ModelCard, provider: str) -> TextEncoder:
@@ -82,7 +81,11 @@ class LoadedModels:
             if key not in self._held:
                 try:
                     self._held[key] = kind(
-                        card, threads=self._threads, provider=provider, **options
+                        card,
+                        threads=SHARE.threads,
+                        provider=provider,
+                        engines=SHARE.engines,
+                        **options,
                     )
                 except ModelError as error:
                     raise unusable(error) from error
@@ -156,7 +159,8 @@ def _bring(context: Context, cache: ModelCache, name: str, digest: str) -> Model
         except StoreError:
             raise
         except ModelError as error:
-            raise StageError("model_unusable", str(error)) from error
+            too_large = isinstance(error, TooLargeError)
+            raise StageError("model_unusable", str(error), permanent=too_large) from error
     pulling.done()
     return here
 

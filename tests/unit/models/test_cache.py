@@ -93,6 +93,12 @@ def moved(path, done, whole):
     if stop_at == str(moves):
         print("stopped", flush=True)
         sys.stdin.read()
+waits = False
+def waiting():
+    global waits
+    if not waits:
+        print("waits", flush=True)
+    waits = True
 def removed(folder, **_):
     print("removing", flush=True)
     sys.stdin.read()
@@ -100,7 +106,7 @@ if stop_at == "removal":
     cache.shutil.rmtree = removed
 store._CHUNK_BYTES = 512
 card, text = store.card_at(name, uri)
-card = cache.ModelCache(Path(folder), int(limit)).bring(card, text, uri, moved, lambda: None)
+card = cache.ModelCache(Path(folder), int(limit)).bring(card, text, uri, moved, waiting)
 print("has", flush=True)
 sys.stdin.read()
 """
@@ -175,9 +181,11 @@ def test_two_processes_that_want_a_model_at_once_download_it_once(
     """The second waits for the first, and finds it there."""
     there = shelf.put("small", 5000)
     with shelf.server.hold(f"/models/{there.files['image'].path}") as page:
-        both = [child("small"), child("small")]
+        first = child("small")
         assert page.asked.wait(60)
-    for one in both:
+        second = child("small")
+        second.says("waits")
+    for one in (first, second):
         one.says("has")
     assert page.times_sent == 1
 
