@@ -90,7 +90,8 @@ class Settings:
     first_wave: int = 8
     """Videos in the first wave; each one after it has twice as many."""
     provider: str = "auto"
-    """Where models run: ``auto``, ``cpu`` or ``cuda``."""
+    """Where models run: ``cpu``, ``cuda``, ``tensorrt`` or ``openvino``, which must be there;
+    ``auto`` is a GPU where there is one."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Self:

@@ -201,7 +201,7 @@ class Context(Protocol):
 
     @property
     def provider(self) -> str:
-        """Where models run: ``auto``, ``cpu`` or ``cuda``."""
+        """Where models run, as the setting says."""
 
     @property
     def credential(self) -> Mapping[str, Path]:

@@ -319,12 +319,21 @@ class LibraryLog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         message = words(record)
         log = logger(source=record.name)
-        say = log.error if record.levelno >= logging.ERROR else log.warning
+        levels = {logging.ERROR: log.error, logging.WARNING: log.warning, logging.INFO: log.info}
+        say = next(say for level, say in levels.items() if record.levelno >= level)
         say(message, exc_info=record.exc_info or False)
 
 
-def route_libraries() -> None:
-    """Send warnings and worse of all libraries to the process' own log, Python's warnings too."""
+def route_libraries(*ours: str) -> None:
+    """Send warnings and worse of all libraries to the process' own log, Python's warnings too.
+
+    Args:
+        ours: libraries that are part of this program: what they tell is sent as well.
+    """
     root = logging.getLogger()
     root.handlers = [LibraryLog(logging.WARNING)]
+    for name in ours:
+        logging.getLogger(name).setLevel(logging.INFO)
+        logging.getLogger(name).handlers = [LibraryLog(logging.INFO)]
+        logging.getLogger(name).propagate = False
     logging.captureWarnings(True)

@@ -29,6 +29,7 @@ from data_miner_worker.context import TaskContext
 from data_miner_worker.lookup import find_stage
 from data_miner_worker.messages import Begun, Ended, Failure, Hello, Run, Stop, Stopped
 from data_miner_worker.parent import signal_when_parent_ends
+from data_miner_worker.share import SHARE
 from data_miner_worker.steps import Steps
 from data_miner_worker.usage import Meter
 
@@ -128,7 +129,8 @@ def main(descriptor: int) -> None:
     connection: Connection[Any, Any] = Connection(descriptor)
     hello: Hello = connection.recv()
     telemetry.configure_logging(stream=sys.stdout)
-    telemetry.route_libraries()
+    telemetry.route_libraries("data_miner_models")
+    SHARE.threads, SHARE.engines = hello.threads, hello.settings.home / "engines"
     pipe = _Pipe(connection)
     threading.Thread(target=pipe.listen, name="pipe", daemon=True).start()
     serve(pipe, hello)

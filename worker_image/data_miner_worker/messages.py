@@ -18,6 +18,8 @@ class Hello:
     settings: Settings
     scratch: Path
     """The worker's scratch folder: what lies below it is nobody else's."""
+    threads: int = 1
+    """CPU threads of one model."""
 
 
 @dataclass(frozen=True, slots=True)

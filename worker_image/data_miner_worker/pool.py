@@ -17,6 +17,7 @@ from data_miner_worker import running
 from data_miner_worker.about import about
 from data_miner_worker.messages import Ended, Failure, Hello, Run, Stopped, Usage
 from data_miner_worker.running import Order, Running
+from data_miner_worker.share import cpu_limit, threads_each
 from data_miner_worker.task_process import TaskProcess
 from data_miner_worker.usage import oom_kills, tree_rss_mb
 
@@ -111,7 +112,8 @@ class Pool:
                 self._idle.remove(process)
                 return process
         if len(self._idle) + len(self._busy) < self.slots or not self._idle:
-            hello = Hello(_without_database(self.settings), self.scratch)
+            threads = threads_each(self.slots, cpu_limit())
+            hello = Hello(_without_database(self.settings), self.scratch, threads)
             return TaskProcess(hello, _environment(self.environment))
         return self._idle.pop(0)
 

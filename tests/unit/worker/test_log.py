@@ -67,6 +67,29 @@ def libraries() -> Iterator[None]:
     root.handlers = before
 
 
+@pytest.fixture
+def ours() -> Iterator[logging.Logger]:
+    own = logging.getLogger("ours")
+    before = own.handlers, own.level, own.propagate
+    telemetry.route_libraries("ours")
+    yield logging.getLogger("ours.inside")
+    own.handlers, own.propagate = before[0], before[2]
+    own.setLevel(before[1])
+
+
+@pytest.mark.usefixtures("libraries")
+def test_what_is_part_of_the_program_tells_more_than_libraries(
+    said: Said, ours: logging.Logger
+) -> None:
+    """Where a model runs is told by the models themselves, once and in the log's form."""
+    ours.info("model %s: image runs on cpu", "m")
+    ours.debug("nothing to see")
+    logging.getLogger("stranger").info("nothing to see")
+    line = said.line()
+    assert (line["level"], line["source"]) == ("info", "ours.inside")
+    assert line["event"] == "model m: image runs on cpu"
+
+
 @pytest.mark.parametrize(("secret", "text"), SECRETS.items())
 def test_a_secret_is_taken_out_wherever_it_stands(said: Said, secret: str, text: str) -> None:
     class Thing:
