@@ -145,6 +145,7 @@ def serve(pipe: _Pipe, hello: Hello) -> None:
         if context is not None:
             context.alive()
 
+    SHARE.alive = alive
     store = open_store(hello.settings.storage, scratch=hello.scratch, alive=alive)
     while (run := pipe.inbox.get()) is not None:
         pipe.send(Begun())

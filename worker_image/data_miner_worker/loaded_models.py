@@ -32,7 +32,7 @@ from data_miner_models.image_encoder import ImageEncoder
 from data_miner_models.open_detector import open_detector
 from data_miner_models.providers import Provider
 from data_miner_models.text_encoder import TextEncoder
-from data_miner_worker.share import SHARE
+from data_miner_worker.share import SHARE, patient
 
 Model = TypeVar("Model")
 
@@ -80,13 +80,14 @@ class LoadedModels:
         with self._lock:
             if key not in self._held:
                 try:
-                    self._held[key] = kind(
-                        card,
-                        threads=SHARE.threads,
-                        provider=provider,
-                        engines=SHARE.engines,
-                        **options,
-                    )
+                    with patient(SHARE) if provider == "tensorrt" else contextlib.nullcontext():
+                        self._held[key] = kind(
+                            card,
+                            threads=SHARE.threads,
+                            provider=provider,
+                            engines=SHARE.engines,
+                            **options,
+                        )
                 except ModelError as error:
                     raise unusable(error) from error
                 if len(self._held) > self._capacity:

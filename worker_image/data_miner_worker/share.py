@@ -1,14 +1,21 @@
-"""What one task process may take of the machine below it: processors, and a place for engines."""
+"""What one task process may take of the machine below it: processors, a place for engines, and the
+time that building those takes."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 CONTROL_GROUPS: Final = Path("/sys/fs/cgroup")
 OWN: Final = Path("/proc/self/cgroup")
+SIGN_SECONDS: Final = 5.0
+PATIENCE_SECONDS: Final = 3600.0
 
 
 @dataclass(slots=True)
@@ -19,10 +26,36 @@ class Share:
     """CPU threads of one model."""
     engines: Path | None = None
     """Folder of TensorRT's engines; absent where none can be built."""
+    alive: Callable[[], None] = lambda: None
+    """Says that the work goes on; from any thread."""
 
 
 SHARE: Final = Share()
 """The one of this process."""
+
+
+@contextlib.contextmanager
+def patient(
+    share: Share, *, every_seconds: float = SIGN_SECONDS, at_most_seconds: float = PATIENCE_SECONDS
+) -> Iterator[None]:
+    """Say that the work goes on while this one call takes minutes, as the building of engines does.
+
+    Not for ever: what hangs shall be found to have stalled.
+    """
+    over = threading.Event()
+    until = time.monotonic() + at_most_seconds
+
+    def say() -> None:
+        while time.monotonic() < until and not over.wait(every_seconds):
+            share.alive()
+
+    thread = threading.Thread(target=say, name="patient", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def threads_each(slots: int, limit: float | None) -> int:

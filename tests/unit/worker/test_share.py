@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
-from data_miner_worker.share import cpu_limit, threads_each
+from data_miner_worker.share import Share, cpu_limit, patient, threads_each
 
 
 @pytest.mark.parametrize(
@@ -89,3 +90,33 @@ def test_this_machine_can_be_asked() -> None:
     """Whatever it says, it is a number of processors or nothing."""
     found = cpu_limit()
     assert found is None or 0 < found <= len(os.sched_getaffinity(0))
+
+
+def speaking() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "patient"]
+
+
+def test_a_long_call_says_that_it_goes_on() -> None:
+    """Until it is over, and no longer."""
+    signs = threading.Semaphore(0)
+    with patient(Share(alive=signs.release), every_seconds=0.001):
+        for _ in range(3):
+            assert signs.acquire(timeout=60)
+    assert not speaking()
+
+
+def test_a_call_that_fails_says_nothing_more() -> None:
+    """Its error is the caller's."""
+    with pytest.raises(RuntimeError), patient(Share()):
+        raise RuntimeError
+    assert not speaking()
+
+
+def test_a_call_that_hangs_is_found_out() -> None:
+    """After a while nobody speaks for it."""
+    signs = threading.Semaphore(0)
+    with patient(Share(alive=signs.release), every_seconds=0.001, at_most_seconds=0.05):
+        assert signs.acquire(timeout=60)
+        for thread in speaking():
+            thread.join(60)
+        assert not speaking()
