@@ -108,13 +108,7 @@ class Mined:
 
     def end(self) -> None:
         """Delete the project with all that it made, so that the next one begins with nothing."""
-        where = f"--namespace={self.namespace}"
-        self.release.kubectl("delete", "mp", NAME, where, "--ignore-not-found")
-        there = "SELECT project_id FROM projects"
-        self._patiently(lambda: not self._ask(there, " AND deleted_at IS NULL"), "it is forgotten")
-        # What a video alone decides outlives its projects. The next one is to do it again.
-        for project in self._ask(there):
-            self.release.sql(_FORGET.replace("PROJECT", project))
+        self._forget()
         self.release.kubectl("delete", "namespace", self.namespace, "--wait=false")
         # The next workers are spread over the nodes anew.
         self.release.k("delete", "pods", f"--selector={WORKERS}", "--wait=false")
@@ -125,13 +119,19 @@ class Mined:
         self, node: str = "", pool: str = "", stages: tuple[str, ...] = LONG_STAGES
     ) -> Held:
         """The project's work half done: a long task that has just begun, on this node or on any,
-        in the hands of this pool or of any."""
+        in the hands of this pool or of any.
+
+        There are six of them in all. Where none was seen there in time, the project begins again.
+        """
         found: list[Held] = []
 
         def there() -> bool:
             where = self.pods_of(node, pool)
             now = self.held(stages, fresh=True)
             found[:] = [held for held in now if held.pod in where and held.results >= MIDDLE]
+            if not found and self._is_complete():
+                self._forget()
+                self.release.apply(self.file, namespace=self.namespace)
             return bool(found)
 
         self._patiently(there, f"a long task runs on {node or 'a node'}")
@@ -286,6 +286,21 @@ class Mined:
         """The worker whose result of this task counts."""
         asked = f"SELECT processed_by FROM results WHERE recipe_id = {held.recipe}"
         return self.release.sql(f"{asked} AND subject = '{held.subject}'")[0]
+
+    def _is_complete(self) -> bool:
+        status = self.release.project(NAME, namespace=self.namespace).get("status", {})
+        conditions = {one["type"]: one["status"] for one in status.get("conditions", ())}
+        return conditions.get("Complete") == "True"
+
+    def _forget(self) -> None:
+        """Delete the project and all that it made. What a video alone decides outlives its
+        projects; the next one is to do that again as well."""
+        where = f"--namespace={self.namespace}"
+        self.release.kubectl("delete", "mp", NAME, where, "--ignore-not-found")
+        there = "SELECT project_id FROM projects"
+        self._patiently(lambda: not self._ask(there, " AND deleted_at IS NULL"), "it is forgotten")
+        for project in self._ask(there):
+            self.release.sql(_FORGET.replace("PROJECT", project))
 
     def _ask(self, select: str, more: str = "", end: str = "") -> list[str]:
         mine = f" WHERE projects.namespace = '{self.namespace}' AND projects.name = '{NAME}'"
