@@ -164,7 +164,7 @@ _TABLE: Final[Mapping[Named, _Row]] = {
         True,
         _GPU_BUCKETS,
         asked="TensorRT was asked for",
-        install="data-miner[worker-gpu] and tensorrt",
+        install="data-miner[worker-gpu] and TensorRT 10",
         instead="cuda",
     ),
     "openvino": _Row(
