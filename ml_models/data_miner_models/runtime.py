@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -154,7 +155,14 @@ def _open(
         return _start(card.path(choice.file), threads, providers)
     except Exception as error:
         # As above: a file that is no model raises one of many private classes.
-        raise ModelError(f"{_title(card, choice.file)}: {_one_line(error)}") from error
+        words = _one_line(error)
+        if unknown := _UNKNOWN.search(words):
+            # Among places in its sources and words about other things.
+            words = f"OpenVINO has no operation {unknown[1].strip()}; use provider cpu"
+        raise ModelError(f"{_title(card, choice.file)}: {words}") from error
+
+
+_UNKNOWN: Final = re.compile(r"OpenVINO does not support the following ONNX operations: ([\w, ]+)")
 
 
 def _why(choice: Choice) -> str:

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_miner_models import runtime
 from data_miner_models.cards import Graph, ModelCard, ModelFile, Tensor, load_card
 from data_miner_models.errors import ModelError
 from data_miner_models.image_encoder import ImageEncoder, plan_batches
@@ -175,6 +176,28 @@ def test_a_provider_that_does_not_start_is_named_with_the_library_that_is_missin
     assert f"{library}: " in str(found.value)
     assert "\n" not in str(found.value)
     assert capfd.readouterr().out == ""
+
+
+def test_what_openvino_cannot_run_is_said_without_its_sources(
+    small_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes the whole graph and then refuses it, in many lines."""
+    refusal = (
+        "[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: /onnxruntime/basic"
+        "_backend.cc:136 FrontEnd API failed with GeneralFailure:\n"
+        "OpenVINO does not support the following ONNX operations: Attention\n\n\n"
+    )
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError(refusal)
+
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["OpenVINOExecutionProvider"])
+    monkeypatch.setattr(runtime, "_start", refuse)
+    with pytest.raises(ModelError) as found:
+        open_session(load_card("small", [small_store]), "image", provider="openvino")
+    assert str(found.value).endswith(
+        "small.onnx: OpenVINO has no operation Attention; use provider cpu"
+    )
 
 
 @pytest.mark.parametrize("damaged", ["image", "image-fp16"])
