@@ -137,7 +137,11 @@ def _load(
 
     def start(at: Path) -> ort.InferenceSession:
         more = engine_options(choice, graph, at)
-        return _open(card, choice, in_order(choice, threads=threads, more=more), threads)
+        session = _open(card, choice, in_order(choice, threads=threads, more=more), threads)
+        if session.get_providers()[0] != choice.in_onnx_runtime:
+            # Before a folder without engines is taken for one with them.
+            raise choice.gone(_why(choice))
+        return session
 
     try:
         return with_engines(folder, start)

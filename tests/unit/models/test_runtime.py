@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_miner_models import runtime
+from data_miner_models import cuda, runtime
 from data_miner_models.cards import Graph, ModelCard, ModelFile, Tensor, load_card
 from data_miner_models.errors import ModelError
 from data_miner_models.image_encoder import ImageEncoder, plan_batches
@@ -198,6 +198,37 @@ def test_what_openvino_cannot_run_is_said_without_its_sources(
     assert str(found.value).endswith(
         "small.onnx: OpenVINO has no operation Attention; use provider cpu"
     )
+
+
+@pytest.fixture
+def listed_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its libraries load and there is a GPU; this ONNX Runtime leaves it out all the same."""
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["TensorrtExecutionProvider"])
+    monkeypatch.setattr(cuda, "tensorrt_version", lambda: "101300")
+    monkeypatch.setattr(cuda, "first_gpu", lambda: cuda.Gpu("Some GPU", "9.0"))
+
+
+@pytest.mark.usefixtures("listed_tensorrt")
+def test_no_engines_are_kept_of_a_tensorrt_that_did_not_run(small_store: Path) -> None:
+    """A folder that is there is one whose engines are complete."""
+    card, engines = load_card("small", [small_store]), small_store / "engines"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(ModelError, match="TensorRT was asked for, but it does not start here"):
+            open_session(card, "image", provider="tensorrt", engines=engines)
+    (gpu,) = engines.iterdir()
+    assert not [each for each in gpu.iterdir() if not each.name.startswith(".")]
+
+
+@pytest.mark.usefixtures("listed_tensorrt")
+def test_engines_that_cannot_be_kept_are_an_error_in_a_line(small_store: Path) -> None:
+    """It names the folder."""
+    (small_store / "engines").write_text("a file")
+    card = load_card("small", [small_store])
+    with pytest.raises(ModelError, match=r"cannot keep TensorRT's engines in .*/engines/Some-GPU"):
+        open_session(card, "image", provider="tensorrt", engines=small_store / "engines")
+    with pytest.raises(ModelError, match="TensorRT needs a folder for its engines"):
+        open_session(card, "image", provider="tensorrt")
 
 
 @pytest.mark.parametrize("damaged", ["image", "image-fp16"])
