@@ -88,6 +88,8 @@ def test_what_is_part_of_the_program_tells_more_than_libraries(
     line = said.line()
     assert (line["level"], line["source"]) == ("info", "ours.inside")
     assert line["event"] == "model m: image runs on cpu"
+    ours.warning("going on without cuda")
+    assert [line["level"] for line in said.lines()] == ["info", "warning"]
 
 
 @pytest.mark.parametrize(("secret", "text"), SECRETS.items())
