@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from data_miner_models.cards import ModelCard, check_name, parse_card
 from data_miner_models.errors import DamagedError, ModelError, NoRoomError, TooLargeError
@@ -123,6 +123,10 @@ class ModelCache:
         found = [_look(folder) for folder in sorted(folders) if not folder.name.startswith(GONE)]
         return tuple(cached for cached in found if cached is not None)
 
+    def look(self, cached: Cached) -> ModelCard | None:
+        """The card of a whole model without using it: it may be removed at any time."""
+        return _whole(cached.folder)
+
     def _folder_of(self, name: str, digest: str) -> Path:
         return self.folder / f"{name}{_BETWEEN}{digest}"
 
@@ -137,18 +141,24 @@ class ModelCache:
         for gone in self.folder.glob(f"{GONE}*"):
             shutil.rmtree(gone, ignore_errors=True)
         others = [cached for cached in self.models() if cached.folder != folder]
-        taken = sum(cached.bytes for cached in others)
-        kept: list[Cached] = []
+        used = [cached for cached in others if _in_use(cached.folder)]
         # Of what is not whole nobody has any use, unless it is on its way.
-        for cached in sorted(others, key=lambda one: (one.whole, one.used_at)):
-            if taken + wanted <= self._limit_bytes:
-                break
-            if self._remove(cached.folder):
-                taken -= cached.bytes
-            else:
-                kept.append(cached)
-        if taken + wanted > self._limit_bytes:
-            names = ", ".join(cached.name for cached in kept)
+        free = sorted(
+            (cached for cached in others if cached not in used),
+            key=lambda one: (one.whole, one.used_at),
+        )
+        excess = sum(cached.bytes for cached in others) + wanted - self._limit_bytes
+        # Where it would not help, nothing goes.
+        if excess <= sum(cached.bytes for cached in free):
+            for cached in free:
+                if excess <= 0:
+                    break
+                if self._remove(cached.folder):
+                    excess -= cached.bytes
+                else:
+                    used.append(cached)
+        if excess > 0:
+            names = ", ".join(sorted({cached.name for cached in used}))
             raise NoRoomError(
                 f"no room for model {card.name} ({_mb(wanted)}) in {self.folder}, which may hold "
                 f"{_mb(self._limit_bytes)}: in use are {names}; raise DATA_MINER_MODELS_CACHE_GB"
@@ -159,9 +169,7 @@ class ModelCache:
         """Remove a model unless somebody uses it. It goes in one step: no half of it is left."""
         gone = self.folder / f"{GONE}{secrets.token_hex(6)}"
         with (folder / USE).open("ab") as use:
-            try:
-                fcntl.flock(use, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _alone_at_once(use):
                 return False
             folder.rename(gone)
         sync_folder(self.folder)
@@ -196,6 +204,20 @@ def _hold(folder: Path, *, make: bool = False) -> int | None:
             if os.path.samestat(os.fstat(use), (folder / USE).stat()):
                 return use
         os.close(use)
+
+
+def _in_use(folder: Path) -> bool:
+    with (folder / USE).open("ab") as use:
+        return not _alone_at_once(use)
+
+
+def _alone_at_once(lock: IO[bytes]) -> bool:
+    """Take a lock that nobody holds; whether that was so."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _held(use: int, folder: Path) -> ModelCard | None:
@@ -245,13 +267,9 @@ def _look(folder: Path) -> Cached | None:
 def _alone(path: Path, waiting: Waiting) -> Iterator[None]:
     """Wait until no other process holds this lock; it goes with the process."""
     with path.open("ab") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                waiting()
-                time.sleep(_LOOK_SECONDS)
+        while not _alone_at_once(lock):
+            waiting()
+            time.sleep(_LOOK_SECONDS)
         yield
 
 

@@ -6,17 +6,21 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from data_miner_models.cards import ModelCard, list_cards, load_card, verify
-from data_miner_models.errors import ModelError
+from data_miner_models.cards import ModelCard, list_cards, verify
+from data_miner_models.errors import DamagedError, ModelError
 from data_miner_models.providers import PROVIDERS, Provider
+
+if TYPE_CHECKING:
+    from data_miner_models.listing import Listed
 
 EXIT_MODEL = 6
 
@@ -34,14 +38,39 @@ _HOME = Path("~/.data-miner")
 _Provider = Annotated[str, typer.Option(help=f"{', '.join(PROVIDERS[:-1])} or {PROVIDERS[-1]}.")]
 
 
-def _stores(home: Path) -> list[Path]:
-    named = os.environ.get("DATA_MINER_MODELS_DIRS", "").split(":")
-    return [*(Path(p).expanduser() for p in named if p), home.expanduser() / "models"]
+@dataclass(frozen=True, slots=True)
+class _Stores:
+    """As the settings of a worker here have them."""
+
+    folders: tuple[Path, ...]
+    uri: str
+    cache: Path
+    cache_bytes: int
+
+
+def _stores(home: Path) -> _Stores:
+    def said(name: str) -> str:
+        return os.environ.get(f"DATA_MINER_MODELS_{name}", "")
+
+    named = [Path(path).expanduser() for path in said("DIRS").split(":") if path]
+    try:
+        gigabytes = float(said("CACHE_GB") or 20)
+    except ValueError:
+        sys.stderr.write(
+            f"error: DATA_MINER_MODELS_CACHE_GB={said('CACHE_GB')!r}: expected a number\n"
+        )
+        raise typer.Exit(2) from None
+    return _Stores(
+        folders=(*named, home.expanduser() / "models"),
+        uri=said("URI").rstrip("/"),
+        cache=Path(said("CACHE_DIR") or home / "model-cache").expanduser(),
+        cache_bytes=int(gigabytes * 1e9),
+    )
 
 
 def first_store(home: Path) -> Path:
     """Where models are put that were asked for without saying where."""
-    return _stores(home)[0]
+    return _stores(home).folders[0]
 
 
 for _point in entry_points(group="data_miner.model_commands"):
@@ -50,18 +79,36 @@ for _point in entry_points(group="data_miner.model_commands"):
 
 @app.command("list")
 def list_models(home: _Home = _HOME, as_json: _AsJson = False) -> None:
-    """The models of this installation and the bundled ones; width is that of their vectors."""
-    cards = list_cards(_stores(home))
+    """The models of this installation, the bundled ones and those at DATA_MINER_MODELS_URI, of
+    which only the cards are read; width is that of their vectors."""
+    from data_miner_models.listing import list_models as every  # noqa: PLC0415  # brings fsspec
+
+    stores = _stores(home)
+    problems: list[ModelError] = []
+    with or_exit():
+        listed = list(every(stores, problems.append))
     if as_json:
-        sys.stdout.write(json.dumps([_row(card) for card in cards]) + "\n")
-        return
-    if cards:
-        typer.echo(f"{'model':24} {'family':16} {'width':>5}  {'size':>11}")
-    for card in cards:
-        size = sum(file.bytes for file in card.files.values()) / 1e6
-        typer.echo(
-            f"{card.name:24} {card.family:16} {card.dimension:5}  {size:8.1f} MB  {card.summary}"
-        )
+        sys.stdout.write(json.dumps([_row(one) for one in listed]) + "\n")
+    else:
+        _show(listed, with_place=bool(stores.uri))
+    for problem in problems:
+        sys.stderr.write(f"error: {problem}\n")
+    if problems:
+        raise typer.Exit(EXIT_MODEL)
+
+
+def _show(listed: Sequence[Listed], *, with_place: bool) -> None:
+    def line(name: str, family: str, width: object, size: str, place: str, summary: str) -> str:
+        where = f"  {place:13}" if with_place else ""
+        return f"{name:24} {family:16} {width:>5}  {size:>11}{where}  {summary}".rstrip()
+
+    if listed:
+        typer.echo(line("model", "family", "width", "size", "where", ""))
+    for one in listed:
+        card = one.card
+        size = f"{sum(file.bytes for file in card.files.values()) / 1e6:.1f} MB"
+        place = "store, cached" if one.place == "store" and one.cached else one.place
+        typer.echo(line(card.name, card.family, card.dimension, size, place, card.summary))
         if card.warning:
             typer.echo(f"{'':24} {card.warning}")
 
@@ -78,20 +125,22 @@ def verify_models(
 ) -> None:
     """Check every file's hash and what the model says; exit code 6 when something is wrong.
 
-    A model without golden values is held against what it says on a CPU.
+    A model without golden values is held against what it says on a CPU. Of the models at
+    DATA_MINER_MODELS_URI those are checked that are in the cache, and one that is named is brought.
     """
     stores, asked = _stores(home), _known_provider(provider)
     checked: list[dict[str, object]] = []
     wrong = 0
-    for name in names or [card.name for card in list_cards(stores)]:
+    for name, find in _finders(names or [], stores):
         try:
-            card = load_card(name, stores)
+            card = find()
             verify(card, again=True)
             said = _run_again(card, asked, home) if run else ()
-        except ModelError as error:
+        except (ModelError, OSError) as error:
             wrong += 1
-            checked.append({"name": name, "error": str(error)})
-            sys.stderr.write(f"error: {error}\n")
+            again = "; it is brought again" if _let_go(error) else ""
+            checked.append({"name": name, "error": f"{error}{again}"})
+            sys.stderr.write(f"error: {error}{again}\n")
         else:
             checked.append({"name": name, "digest": card.digest, "error": None})
             if not as_json:
@@ -102,6 +151,44 @@ def verify_models(
         sys.stdout.write(json.dumps(checked) + "\n")
     if wrong:
         raise typer.Exit(EXIT_MODEL)
+
+
+def _finders(
+    names: Sequence[str], stores: _Stores
+) -> Iterator[tuple[str, Callable[[], ModelCard]]]:
+    """How to come to each of these models; without names, to all whose files are here."""
+    if names:
+        yield from ((name, partial(_bring, name, stores)) for name in names)
+        return
+    from data_miner_models.cache import ModelCache  # noqa: PLC0415  # brings fsspec
+    from data_miner_models.listing import cached_models  # noqa: PLC0415
+
+    for card in list_cards(stores.folders):
+        yield card.name, partial(_itself, card)
+    cache = ModelCache(stores.cache, stores.cache_bytes)
+    for name, digest in cached_models(stores):
+        # Found only now: it must not be removed while it is checked, and not kept for longer.
+        found = cache.find(name, digest)
+        if found is not None:
+            yield name, partial(_itself, found)
+
+
+def _itself(card: ModelCard) -> ModelCard:
+    return card
+
+
+def _bring(name: str, stores: _Stores) -> ModelCard:
+    from data_miner_models.listing import bring_card  # noqa: PLC0415  # brings fsspec
+
+    with progress_lines() as progress:
+        return bring_card(name, stores, progress)
+
+
+def _let_go(error: Exception) -> bool:
+    """Whether a damaged file was one of the cache's, and has been removed."""
+    from data_miner_models.cache import let_go  # noqa: PLC0415  # brings fsspec
+
+    return isinstance(error, DamagedError) and let_go(error)
 
 
 def _run_again(card: ModelCard, provider: Provider, home: Path) -> tuple[str, ...]:
@@ -140,7 +227,7 @@ def bench_models(
     for name in names:
         with or_exit():
             peak, speeds = bench.measure(
-                load_card(name, _stores(home)),
+                _bring(name, _stores(home)),
                 provider=asked,
                 threads=threads,
                 batch=batch,
@@ -186,7 +273,13 @@ def check_file(
 def pull_models(
     names: Annotated[list[str], typer.Argument(help="Models of the store.")],
     source: Annotated[
-        str, typer.Option("--from", help="Store: a folder or a URI.", show_default=False)
+        str,
+        typer.Option(
+            "--from",
+            help="Store: a folder or a URI.",
+            envvar="DATA_MINER_MODELS_URI",
+            show_default=False,
+        ),
     ],
     home: _Home = _HOME,
 ) -> None:
@@ -238,7 +331,8 @@ def progress_lines() -> Iterator[Callable[[str, int, int], None]]:
         yield moved
 
 
-def _row(card: ModelCard) -> dict[str, object]:
+def _row(one: Listed) -> dict[str, object]:
+    card = one.card
     return {
         "name": card.name,
         "family": card.family,
@@ -249,4 +343,6 @@ def _row(card: ModelCard) -> dict[str, object]:
         "preprocessing": card.preprocessing.key,
         "dimension": card.dimension,
         "bytes": sum(file.bytes for file in card.files.values()),
+        "place": one.place,
+        "cached": one.cached,
     }
