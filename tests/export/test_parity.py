@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from data_miner_export import graph
 from data_miner_models.cards import HALF, ModelCard, verify
 from data_miner_models.golden import drawn, verify_golden
 from data_miner_models.image_encoder import ImageEncoder
@@ -252,3 +254,18 @@ def test_weights_that_graphs_share_are_stored_once(exported: Exported) -> None:
     model = (exported.checkpoint("grounding_dino") / "model.safetensors").stat().st_size
     assert len(card.graphs) == 4
     assert card.files["weights"].bytes < 1.2 * model
+
+
+@pytest.mark.parametrize("kind", ["dinov2", "siglip"])
+def test_a_model_in_8_bits_brings_no_weights_of_others(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where those in single precision are too many for one file and lie beside the graphs."""
+    monkeypatch.setattr(graph, "INSIDE_BYTES", 10_000)
+    made = Exported(tmp_path)
+    single, eight = made.model(kind), made.int8(kind)
+    assert "weights" in single.files
+    alone = {role: file for role, file in eight.files.items() if role != "tokenizer"}
+    kept = sum(file.bytes for file in alone.values())
+    assert kept < sum(file.bytes for file in single.files.values())
+    assert ("weights" in eight.files) == (kind == "siglip")

@@ -74,13 +74,14 @@ def make(source: Source, wanted: Wanted, say: Say, progress: Progress) -> tuple[
     for role, path, figures in _graphs(parts, wanted, work, say):
         files[role] = path
         measured |= {f"{_plain(role)}_{name}": value for name, value in figures.items()}
-    files |= _shared(files, work, say)
+    singles = {role: path for role, path in files.items() if not role.endswith(HALF)}
+    files |= _shared(files, work / "shared", say)
     if parts.tokenizer is not None:
-        files["tokenizer"] = _write_tokenizer(parts.tokenizer, work)
+        files["tokenizer"] = singles["tokenizer"] = _write_tokenizer(parts.tokenizer, work)
     card = _card(source, parts, wanted.name, files, measured, work)
     made: list[tuple[ModelCard, Mapping[str, Path]]] = [(card, files)]
     if "int8" in wanted.precisions:
-        made.append(_int8(card, parts, files, work, say))
+        made.append(_int8(card, parts, singles, work, say))
     proven = [(_with_golden(one, work, say), its) for one, its in made]
     cards = tuple(
         publish(one, {**its, "golden": one.path("golden")}, wanted.uri, progress)
@@ -150,15 +151,14 @@ def _affordable(spec: GraphSpec) -> tuple[int, ...]:
     )
 
 
-def _shared(files: Mapping[str, Path], work: Path, say: Say) -> Mapping[str, Path]:
-    """The graphs anew, with their weights in one file, where several have the same or one has more
-    than fits into it; else nothing."""
+def _shared(files: Mapping[str, Path], folder: Path, say: Say) -> Mapping[str, Path]:
+    """The graphs anew in `folder`, with their weights in one file, where several have the same or
+    one has more than fits into it; else nothing."""
     sized = [role for role in files if role.startswith("image-") and not role.endswith(HALF)]
     beside = any(len(list(path.parent.glob("*.data"))) for path in files.values())
     if len(sized) < 2 and not beside:
         return {}
     say("putting all weights into one file")
-    folder = work / "shared"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     targets = {role: folder / f"{role}.onnx" for role in files}
@@ -194,18 +194,23 @@ def _card(
 
 
 def _int8(
-    card: ModelCard, parts: Parts, files: Mapping[str, Path], work: Path, say: Say
+    card: ModelCard, parts: Parts, singles: Mapping[str, Path], work: Path, say: Say
 ) -> tuple[ModelCard, Mapping[str, Path]]:
-    """The image side in 8 bits, as a model of its own: its numbers are others."""
+    """The image side in 8 bits, as a model of its own: its numbers are others.
+
+    `singles` are the graphs in single precision, before any was put together with others: the
+    weights that they share with those are not this model's.
+    """
     spec = next((spec for spec in parts.graphs if spec.role == "image"), None)
     if spec is None:
         raise ModelError(f"family {parts.family} has no form in 8 bits")
     # One picture at a time, as it will run: those that run together share a scale.
     alone = replace(spec, batches=(1,))
     path = work / "image-int8" / "graph.onnx"
-    figures = _finished(alone, "int8", path, lambda out: write_int8(files["image"], out), say)
-    own_files = {role: file for role, file in files.items() if not role.endswith(HALF)}
-    own_files["image"] = path
+    figures = _finished(alone, "int8", path, lambda out: write_int8(singles["image"], out), say)
+    own_graphs = {role: file for role, file in singles.items() if role != "tokenizer"}
+    own_graphs["image"] = path
+    own_files = {**singles, **own_graphs, **_shared(own_graphs, work / "shared-int8", say)}
     own = replace(
         card,
         name=f"{card.name}-int8",
