@@ -114,7 +114,17 @@ def test_probabilities_are_those_of_the_published_model(exported: Exported, kind
     assert np.abs(own - logits.numpy()).max() < 1e-3
 
 
-def _found_by_owlv2(exported: Exported, picture: np.ndarray) -> tuple[Any, Any, Any]:
+def _rendered(card: ModelCard, processor: Any, picture: np.ndarray) -> torch.Tensor:
+    """What a worker makes of a picture, as the published model takes it."""
+    levels = torch.from_numpy(card.preprocessing.render(picture)).to(torch.float64) / 255
+    scaled = (levels - torch.tensor(processor.image_mean)) / torch.tensor(processor.image_std)
+    return scaled.permute(2, 0, 1)[None].to(torch.float32)
+
+
+def _found_by_owlv2(
+    exported: Exported, picture: np.ndarray, *, whole_levels: bool
+) -> tuple[Any, Any, Any]:
+    """Boxes, scores and labels; of our render, or of the published one with its fractions."""
     from transformers import AutoTokenizer
 
     model, processor = _published(exported, "owlv2")
@@ -122,7 +132,10 @@ def _found_by_owlv2(exported: Exported, picture: np.ndarray) -> tuple[Any, Any, 
     words = tokenizer(
         list(CAPTIONS), padding="max_length", max_length=16, truncation=True, return_tensors="pt"
     )
-    pixels = processor(Image.fromarray(picture), return_tensors="pt")["pixel_values"]
+    if whole_levels:
+        pixels = _rendered(exported.model("owlv2"), processor, picture)
+    else:
+        pixels = processor(Image.fromarray(picture), return_tensors="pt")["pixel_values"]
     with torch.no_grad():
         found = model(
             pixel_values=pixels,
@@ -136,13 +149,19 @@ def _found_by_owlv2(exported: Exported, picture: np.ndarray) -> tuple[Any, Any, 
     return done["boxes"].numpy(), done["scores"].numpy(), done["labels"].numpy()
 
 
+@pytest.mark.parametrize(
+    ("whole_levels", "pixels", "score_gap"),
+    [(True, 0.5, 1e-3), (False, 2.0, 1e-2)],
+    ids=["of one render", "from the picture on"],
+)
 @pytest.mark.parametrize("number", range(len(PICTURES)))
 def test_owlv2_finds_the_published_boxes_in_pixels_of_the_picture(
-    exported: Exported, number: int
+    exported: Exported, number: int, whole_levels: bool, pixels: float, score_gap: float
 ) -> None:
-    """The best prompt of each box, without regard to order; wide, tall and square pictures."""
+    """The best prompt of each box, without regard to order; wide, tall and square pictures. The
+    published processor keeps fractions of a level, which random weights make much of."""
     picture = PICTURES[number]
-    boxes, scores, labels = _found_by_owlv2(exported, picture)
+    boxes, scores, labels = _found_by_owlv2(exported, picture, whole_levels=whole_levels)
     height, width = picture.shape[:2]
     inside = np.clip(boxes, 0, [width, height, width, height])
     real = (inside[:, 2] > inside[:, 0]) & (inside[:, 3] > inside[:, 1])
@@ -153,8 +172,8 @@ def test_owlv2_finds_the_published_boxes_in_pixels_of_the_picture(
         same = own.labels == label
         apart = np.abs(own.boxes_xyxy[same] - box).max(axis=1)
         nearest = int(np.argmin(apart))
-        assert apart[nearest] < 0.5
-        assert abs(own.scores[same][nearest] - score) < 1e-3
+        assert apart[nearest] < pixels
+        assert abs(own.scores[same][nearest] - score) < score_gap
 
 
 def test_owlv2_finds_what_is_like_an_example(exported: Exported) -> None:
@@ -163,10 +182,7 @@ def test_owlv2_finds_what_is_like_an_example(exported: Exported) -> None:
 
     model, processor = _published(exported, "owlv2")
     example, target = PICTURES[0], PICTURES[1]
-    pixels = [
-        processor(Image.fromarray(p), return_tensors="pt")["pixel_values"]
-        for p in (target, example)
-    ]
+    pixels = [_rendered(exported.model("owlv2"), processor, p) for p in (target, example)]
     with torch.no_grad():
         found = model.image_guided_detection(pixel_values=pixels[0], query_pixel_values=pixels[1])
     detector = SplitDetector(exported.model("owlv2"), provider="cpu", nms_iou=1.0)
