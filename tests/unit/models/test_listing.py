@@ -38,9 +38,7 @@ class Program:
 
 
 @pytest.fixture
-def program(
-    small_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Program:
+def program(small_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
     """One that knows no model but the bundled ones and `far`."""
     made = Program(tmp_path, monkeypatch)
     card = load_card("small", [small_store])
