@@ -17,6 +17,7 @@ from data_miner_models import store
 from data_miner_models.cache import ModelCache
 from data_miner_models.cards import load_card
 from data_miner_worker.loaded_models import MODELS, find_card
+from support.disk import grow, small_disk
 from support.media_server import MediaServer
 from support.project_bench import Bench, Frame, plain
 
@@ -206,6 +207,19 @@ def test_no_room_because_others_are_in_use_puts_a_task_off(
     assert "in use are alike" in str(found)
     del used
     embed(bench)
+
+
+def test_a_disk_that_is_full_puts_a_task_off(bench: Bench, server: MediaServer) -> None:
+    """As anywhere else; with room, what was begun goes on."""
+    folder = bench.folder / "small"
+    with small_disk(folder, kilobytes=4) as mounted:
+        if not mounted:
+            return  # who may not mount a disk has none that is full
+        bench.settings = replace(bench.settings, models_cache_dir=str(folder))
+        found = failure(bench)
+        assert (found.error_class, found.permanent) == ("disk_full", False)
+        grow(folder, kilobytes=10_000)
+        embed(bench)
 
 
 def test_a_model_that_can_never_be_here_is_said_at_once(bench: Bench, server: MediaServer) -> None:
