@@ -45,8 +45,9 @@ class Shelf:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Iterator[Shelf]:
-    """A store with one model."""
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
+    """A store with one model, which a busy machine may take long to ask."""
+    monkeypatch.setattr(model_facts, "PATIENCE_SECONDS", 60.0)
     with MediaServer() as server:
         made = Shelf(server, tmp_path)
         made.put()
