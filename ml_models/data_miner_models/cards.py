@@ -201,10 +201,14 @@ def load_card(name: str, stores: Sequence[Path] = ()) -> ModelCard:
     return _read(cards[name])
 
 
+def card_names(stores: Sequence[Path] = ()) -> tuple[str, ...]:
+    """Names of all cards that `load_card` would find, right or wrong."""
+    return tuple(sorted(_find(stores)))
+
+
 def list_cards(stores: Sequence[Path] = ()) -> tuple[ModelCard, ...]:
-    """Every card that `load_card` would find, by name."""
-    cards = _find(stores)
-    return tuple(_read(cards[name]) for name in sorted(cards))
+    """Every card that `load_card` would find, by name. Raises ModelError for a wrong one."""
+    return tuple(load_card(name, stores) for name in card_names(stores))
 
 
 def verify(card: ModelCard, roles: Collection[str] | None = None, *, again: bool = False) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from data_miner_models.cards import ModelCard, list_cards, verify
+from data_miner_models.cards import ModelCard, card_names, load_card, verify
 from data_miner_models.errors import DamagedError, ModelError
 from data_miner_models.providers import PROVIDERS, Provider
 
@@ -163,8 +163,8 @@ def _finders(
     from data_miner_models.cache import ModelCache  # noqa: PLC0415  # brings fsspec
     from data_miner_models.listing import cached_models  # noqa: PLC0415
 
-    for card in list_cards(stores.folders):
-        yield card.name, partial(_itself, card)
+    for name in card_names(stores.folders):
+        yield name, partial(load_card, name, stores.folders)
     cache = ModelCache(stores.cache, stores.cache_bytes)
     for name, digest in cached_models(stores):
         # Found only now: it must not be removed while it is checked, and not kept for longer.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from data_miner_models import store
 from data_miner_models.cache import ModelCache
-from data_miner_models.cards import ModelCard, list_cards, load_card
+from data_miner_models.cards import ModelCard, card_names, load_card
 from data_miner_models.errors import ModelError, StoreError, UnknownModelError
 from data_miner_models.store import Progress
 from data_miner_models.stores import Stores
@@ -31,13 +31,16 @@ class Listed:
 def list_models(stores: Stores, wrong: Callable[[ModelError], None]) -> Iterator[Listed]:
     """Every model that can be named here, and what else the cache has; of a store only cards are
     read. What cannot be read is told to `wrong`."""
-    here = list_cards(stores.folders)
-    yield from (Listed(card, "folder", cached=False) for card in here)
+    here = card_names(stores.folders)
+    for name in here:
+        try:
+            yield Listed(load_card(name, stores.folders), "folder", cached=False)
+        except ModelError as error:
+            wrong(error)
     if not stores.uri:
         return
     cached = cached_models(stores)
-    hidden = {card.name for card in here}
-    for card in _cards_there(stores.uri, hidden, wrong):
+    for card in _cards_there(stores.uri, set(here), wrong):
         yield Listed(card, "store", cached=cached.pop((card.name, card.digest), None) is not None)
     yield from (Listed(card, "cache", cached=True) for card in cached.values())
 

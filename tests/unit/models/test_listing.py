@@ -68,6 +68,18 @@ def test_a_model_that_is_named_is_brought_and_verified(program: Program) -> None
     assert "\nfar: 1 file" in every.stdout
 
 
+def test_a_wrong_card_is_told_and_hides_no_other(program: Program) -> None:
+    """In one line; what is right is listed and verified all the same."""
+    folder = program.home / "models"
+    folder.mkdir(parents=True)
+    (folder / "broken.toml").write_text("name = ")
+    for command in (["list"], ["verify", "--no-run"]):
+        told = program.run(*command)
+        assert (told.exit_code, told.stderr.count("\n")) == (6, 1)
+        assert told.stderr.startswith(f"error: model card {folder}/broken.toml")
+        assert "tiny-siglip" in told.stdout
+
+
 def test_a_state_that_the_store_has_no_more_is_listed_from_the_cache(program: Program) -> None:
     """Projects that were made for it may still use it."""
     program.run("verify", "far", "--no-run")
