@@ -8,6 +8,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -87,8 +88,10 @@ def _clear_abandoned(versions: Path) -> None:
     """Remove what crashed runs left behind, once it is old enough that nobody works on it."""
     oldest = time.time() - _ABANDONED_SECONDS
     for path in versions.glob(f"{TEMPORARY}*"):
-        if path.stat().st_mtime < oldest:
-            shutil.rmtree(path, ignore_errors=True)
+        # Another one that publishes the same may give it its name just now.
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < oldest:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _write_tree(root: Path, files: Mapping[str, Content], tick: Tick) -> None:

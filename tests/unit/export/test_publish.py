@@ -147,6 +147,17 @@ def test_two_that_publish_the_same_version_do_not_collide(tmp_path: Path) -> Non
         assert len(list((base / "versions").iterdir())) == 1
 
 
+def test_what_another_one_has_named_in_the_meantime_is_in_nobodys_way(tmp_path: Path) -> None:
+    """A name that is listed and leads nowhere when it is looked at."""
+    base = tmp_path / "base"
+    put(base, *version(tmp_path, "one"))
+    (base / "versions" / f"{pointer.TEMPORARY}gone").symlink_to(tmp_path / "nowhere")
+
+    put(base, *version(tmp_path, "two"))
+
+    assert text_of(base / "dataset") == "two"
+
+
 def test_who_has_lost_the_lease_does_not_move_the_link(tmp_path: Path) -> None:
     """A run that is told to stop after its last file leaves the dataset where it was."""
     base = tmp_path / "base"
