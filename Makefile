@@ -50,7 +50,7 @@ test-chart: setup ## the Helm chart: renders, schema, rules, and a real API serv
 test-images: setup ## the container images, as root: built, then looked into (LARGE=1: for GPUs too)
 	$(PY) -m pytest tests/images $(if $(LARGE),,-m "not large")
 
-test-nodes: setup ## two real nodes, and the chart's way from install to dataset on them, as root: what CI runs of them
+test-nodes: setup ## two real nodes, and the chart's way from install to dataset on them, as root (10 min)
 	$(PY) -m pytest tests/realnode tests/install/test_install.py
 
 test-install: setup ## the images, the chart and the documents on two real nodes, as root (40 min)

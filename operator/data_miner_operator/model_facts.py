@@ -129,6 +129,9 @@ class Models:
 
     async def _ask(self, name: str) -> _Answer:
         """What the store says, or has said last where it does not answer in time."""
+        known = self._answers.get(name)
+        if known is not None and self._clock() < known.good_until:
+            return known  # it came while this one looked into the folders
         if self._clock() >= self._away_until:
             asking = self._asking.get(name)
             if asking is None:
