@@ -10,7 +10,7 @@ from collections.abc import Callable
 def eventually(
     condition: Callable[[], bool],
     *,
-    seconds: float = 30.0,
+    seconds: float = 60.0,
     what: str = "",
     pause_seconds: float = 0.01,
 ) -> None:

@@ -38,7 +38,7 @@ FAST = {
 
 
 def eventually(
-    condition: Callable[[], Any], *, within_seconds: float = 20, what: str = "it"
+    condition: Callable[[], Any], *, within_seconds: float = 60, what: str = "it"
 ) -> Any:
     """The first truthy answer of `condition`; fails when there is none in time."""
     deadline = time.monotonic() + within_seconds
@@ -81,7 +81,7 @@ class WorkerProcess:
         """Send it a signal."""
         self.process.send_signal(number)
 
-    def wait(self, within_seconds: float = 20) -> int:
+    def wait(self, within_seconds: float = 60) -> int:
         """Its exit status."""
         return self.process.wait(within_seconds)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from data_miner.stage import Done, Later, StageError, Video
 from data_miner_worker.download import sites
@@ -19,6 +18,7 @@ from data_miner_worker.stages.download import Download
 from support.context import Bench, StageContext
 from support.http import WebServer
 from support.media import VP9, clip
+from support.objects import Bucket
 
 ALL: dict[str, Any] = {
     "duration": {"min": None, "max": None},
@@ -165,44 +165,31 @@ def test_files_are_selected_by_their_duration(tmp_path: Path, films: dict[int, P
 
 
 def test_a_bucket_is_listed_like_a_folder(
-    tmp_path: Path, films: dict[int, Path], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, films: dict[int, Path], s3: Bucket
 ) -> None:
     """Same ids as on disk, and the download reads the object; what is not there is not found."""
-    import boto3
-
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    try:
-        _, port = server.get_host_and_port()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="raw")
-        for name, number in {"in/a.webm": 1, "in/deep/b.webm": 2, "out/c.webm": 1}.items():
-            client.put_object(Bucket="raw", Key=name, Body=films[number].read_bytes())
-        client.put_object(Bucket="raw", Key="in/notes.txt", Body=b"no video")
-        videos = _files(tmp_path, "s3://raw/in/")
-        assert [video["url"] for video in videos] == [
-            "s3://raw/in/a.webm",
-            "s3://raw/in/deep/b.webm",
-        ]
-        (tmp_path / "disk").mkdir()
-        shutil.copy(films[1], tmp_path / "disk" / "a.webm")
-        (on_disk,) = _files(tmp_path / "2", tmp_path / "disk")
-        assert videos[0]["video_id"] == on_disk["video_id"]
-        bench = Bench(tmp_path / "d", Video("b", videos[1]["url"], "FILE"))
-        params = {"max_height": 1080, "max_bytes": None, "credential": None}
-        context = bench.context("download", params)
-        done = Download().run(context)
-        assert isinstance(done, Done)
-        assert context.fetch(done.artifacts[0]).read_bytes() == films[2].read_bytes()
-        for number, uri in enumerate(["s3://raw/nothing/", "s3://no-such-bucket/x/"]):
-            source = {"uri": uri, "glob": "*"}
-            assert _failure(tmp_path / str(number), "files", source) == ("not_found", True)
-    finally:
-        server.stop()
+    s3.client.create_bucket(Bucket="raw")
+    for name, number in {"in/a.webm": 1, "in/deep/b.webm": 2, "out/c.webm": 1}.items():
+        s3.client.put_object(Bucket="raw", Key=name, Body=films[number].read_bytes())
+    s3.client.put_object(Bucket="raw", Key="in/notes.txt", Body=b"no video")
+    videos = _files(tmp_path, "s3://raw/in/")
+    assert [video["url"] for video in videos] == [
+        "s3://raw/in/a.webm",
+        "s3://raw/in/deep/b.webm",
+    ]
+    (tmp_path / "disk").mkdir()
+    shutil.copy(films[1], tmp_path / "disk" / "a.webm")
+    (on_disk,) = _files(tmp_path / "2", tmp_path / "disk")
+    assert videos[0]["video_id"] == on_disk["video_id"]
+    bench = Bench(tmp_path / "d", Video("b", videos[1]["url"], "FILE"))
+    params = {"max_height": 1080, "max_bytes": None, "credential": None}
+    context = bench.context("download", params)
+    done = Download().run(context)
+    assert isinstance(done, Done)
+    assert context.fetch(done.artifacts[0]).read_bytes() == films[2].read_bytes()
+    for number, uri in enumerate(["s3://raw/nothing/", "s3://no-such-bucket/x/"]):
+        source = {"uri": uri, "glob": "*"}
+        assert _failure(tmp_path / str(number), "files", source) == ("not_found", True)
 
 
 def test_addresses_keep_their_order_and_get_ids(tmp_path: Path) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
+from support.objects import Bucket
 from support.project_bench import Bench, Frame, scene
 
 RED, GREEN, BLUE = (230, 20, 20), (20, 220, 30), (10, 10, 230)
@@ -35,20 +34,11 @@ def videos() -> dict[str, list[Frame]]:
     }
 
 
-@pytest.fixture(scope="session")
-def bucket() -> Iterator[str]:
-    """A bucket of a real HTTP server that speaks S3."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        boto3.client("s3").create_bucket(Bucket="datasets")
-        yield "datasets"
-    server.stop()
+@pytest.fixture
+def bucket(s3: Bucket) -> str:
+    """The name of a bucket for datasets and models."""
+    s3.client.create_bucket(Bucket="datasets")
+    return "datasets"
 
 
 @pytest.fixture

@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from data_miner.errors import StorageError
 from data_miner.stage import StageError
 from data_miner.storage import Store, open_store, pointer
+from support.objects import Bucket
 
 BUCKET = "mined"
 
 
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    """A bucket of a real HTTP server that speaks S3; its address is in the usual environment."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    address = f"http://{host}:{port}"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", address)
-        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        boto3.client("s3").create_bucket(Bucket=BUCKET)
-        yield BUCKET
-    server.stop()
+@pytest.fixture
+def bucket(s3: Bucket) -> str:
+    """The name of a bucket for what is mined."""
+    s3.client.create_bucket(Bucket=BUCKET)
+    return BUCKET
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from data_miner.db.migrate import upgrade
@@ -79,9 +80,7 @@ def test_tasks_go_on_while_the_database_is_away(own_server: tuple[Site, Server])
     eventually(lambda: here.at_gate("g") and here.at_gate("never"))
     here.engine.dispose()
 
-    pid = server.process_id()
-    assert pid is not None
-    os.kill(pid, signal.SIGQUIT)
+    _power_off(server)
     eventually(lambda: worker.said("database_away"))
     here.open_gate("g")
     eventually(lambda: len(worker.said("database_away")) == 1 and not server.process_id())
@@ -94,6 +93,15 @@ def test_tasks_go_on_while_the_database_is_away(own_server: tuple[Site, Server])
     assert (result["attempts"], running["claim_seq"], running["lost_count"]) == (1, 1, 0)
     eventually(lambda: worker.said("database_back"))
     assert len(worker.said("database_away")) == 1
+
+
+def _power_off(server: Server) -> None:
+    """All its processes at once: a session that outlived another would answer in between."""
+    pid = server.process_id()
+    assert pid is not None
+    first = psutil.Process(pid)
+    for process in (first, *first.children(recursive=True)):
+        process.kill()
 
 
 def test_workers_that_are_killed_again_and_again_lose_nothing(here: Site) -> None:
