@@ -2,8 +2,9 @@
 
 Weights are random, since none are shipped: what is computed and how long it takes is that of the
 published ones. Names of models, or parts of them, choose; without any, all of them are measured.
-A model takes minutes, memory of some five times its size, and is removed again. Rows come together
-in out/real-sizes.jsonl, the newest of a model counts, and a table of them ends the run.
+A model takes minutes and memory of some five times its size. With --keep it stays in
+out/real-models, and the next run with --keep measures its speed alone. Rows come together in
+out/real-sizes.jsonl, the newest of a model counts, and a table of them ends the run.
 """
 
 from __future__ import annotations
@@ -47,45 +48,71 @@ MODELS: Final = {
 ENCODERS: Final = ("siglip", "siglip2", "dinov2", "dinov3")
 BATCH: Final = 8
 ROUNDS: Final = 3
+KEPT: Final = Path("out/real-models")
+ROW: Final = "row.json"
 LARGE_FLOPS: Final = 3e11
 """A picture that takes more is measured alone."""
 
 
-def measured(name: str) -> dict[str, Any]:
+def measured(name: str, keep: bool) -> dict[str, Any]:
     """What one model comes to; to be called in a process of its own."""
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    kind, size = MODELS[name]
+    kept = KEPT / name
+    if keep and (kept / ROW).is_file():
+        return _timed(json.loads((kept / ROW).read_text(encoding="utf-8")), kept)
     folder = Path(tempfile.mkdtemp(prefix="data-miner-real-"))
     try:
-        (folder / "checkpoint").mkdir()
-        BUILDERS[kind](folder / "checkpoint", size)
-        # Detectors of random weights are further from themselves in 8 bits than is published.
-        precisions = {"fp32", "fp16"} | ({"int8"} if kind in ENCODERS else set())
-        wanted = Wanted(name, frozenset(precisions), str(folder / "store"), folder / "work")
-        source = Source(folder / "checkpoint", name, "", "apache-2.0")
-        began = time.monotonic()
-        cards = make(source, wanted, lambda line: print(f"  {line}", flush=True), lambda *_: None)
-        seconds = time.monotonic() - began
-        shutil.rmtree(folder / "checkpoint")
-        row: dict[str, Any] = {
-            "name": name,
-            "export_seconds": seconds,
-            "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
-        }
-        placed = [load_card(card.name, [folder / "store"]) for card in cards]
-        row |= {_precision(card): _facts(card) for card in placed}
-        # By turns, so that what else this machine does slows both alike.
-        rounds = [{_precision(card): _speed(card) for card in placed} for _ in range(ROUNDS)]
-        for precision in rounds[0]:
-            for figure in ("per_second", "share"):
-                row[precision][figure] = median(each[precision][figure] for each in rounds)
-        if "int8" in row:
-            row["int8"]["faster"] = median(
-                each["int8"]["per_second"] / each["fp32"]["per_second"] for each in rounds
-            )
-        return row
+        row = _made(name, folder)
+        if keep:
+            KEPT.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(kept, ignore_errors=True)
+            shutil.move(folder / "store", kept)
+            (kept / ROW).write_text(json.dumps(row), encoding="utf-8")
+        return _timed(row, kept if keep else folder / "store")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _made(name: str, folder: Path) -> dict[str, Any]:
+    """Export the model to ``folder/store``; what that took, and how near it comes."""
+    kind, size = MODELS[name]
+    (folder / "checkpoint").mkdir()
+    BUILDERS[kind](folder / "checkpoint", size)
+    # Detectors of random weights are further from themselves in 8 bits than is published.
+    precisions = {"fp32", "fp16"} | ({"int8"} if kind in ENCODERS else set())
+    wanted = Wanted(name, frozenset(precisions), str(folder / "store"), folder / "work")
+    source = Source(folder / "checkpoint", name, "", "apache-2.0")
+    began = time.monotonic()
+    cards = make(source, wanted, lambda line: print(f"  {line}", flush=True), lambda *_: None)
+    seconds = time.monotonic() - began
+    shutil.rmtree(folder / "checkpoint")
+    row: dict[str, Any] = {
+        "name": name,
+        "export_seconds": seconds,
+        "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+    }
+    return row | {
+        _precision(card): _facts(load_card(card.name, [folder / "store"])) for card in cards
+    }
+
+
+def _timed(row: dict[str, Any], store: Path) -> dict[str, Any]:
+    """The row with speeds."""
+    precisions = [precision for precision in ("fp32", "int8") if precision in row]
+    cards = [
+        load_card(row["name"] + ("-int8" if precision == "int8" else ""), [store])
+        for precision in precisions
+    ]
+    # By turns, so that what else this machine does slows both alike.
+    rounds = [{_precision(card): _speed(card) for card in cards} for _ in range(ROUNDS)]
+    for precision in precisions:
+        for figure in ("per_second", "share"):
+            row[precision][figure] = median(each[precision][figure] for each in rounds)
+    if "int8" in row:
+        row["int8"]["faster"] = median(
+            each["int8"]["per_second"] / each["fp32"]["per_second"] for each in rounds
+        )
+    return row
 
 
 def _precision(card: ModelCard) -> str:
@@ -115,7 +142,7 @@ def _batch(flops: float) -> int:
     return BATCH if flops <= LARGE_FLOPS else 1
 
 
-def main(wanted: list[str]) -> None:
+def main(wanted: list[str], *, keep: bool = False) -> None:
     """A line for each model as it is measured; all rows as JSON lines at the end."""
     names = [name for name in MODELS if not wanted or any(part in name for part in wanted)]
     out = Path("out/real-sizes.jsonl")
@@ -124,7 +151,7 @@ def main(wanted: list[str]) -> None:
         print(name, flush=True)
         # Memory goes back with the process.
         with get_context("spawn").Pool(1) as pool:
-            row = pool.apply(measured, (name,))
+            row = pool.apply(measured, (name, keep))
         single, eight = row["fp32"], row.get("int8")
         faster = ""
         if eight:
@@ -197,4 +224,4 @@ def _gap(parity: Mapping[str, float], *, half: bool) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main([one for one in sys.argv[1:] if one != "--keep"], keep="--keep" in sys.argv)
