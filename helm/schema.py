@@ -231,6 +231,7 @@ DEFS["pool"] = fields(
             r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
         ),
     ),
+    provider=choice("", "cpu", "cuda", "tensorrt", "openvino"),
     spot=flag(),
     image=fields(
         registry=text(r"^([-a-zA-Z0-9._:/]*[a-zA-Z0-9])?$"),

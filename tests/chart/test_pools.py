@@ -122,6 +122,13 @@ def test_a_pool_with_a_gpu_runs_the_gpu_image_and_asks_for_its_resource() -> Non
     assert found["gpu"].spec["runtimeClassName"] == "nvidia"
 
 
+@pytest.mark.parametrize(("provider", "gpus"), [("tensorrt", 1), ("openvino", 0)])
+def test_a_pool_may_say_where_its_models_run(provider: str, gpus: int) -> None:
+    pool = {"provider": provider, "gpu": {"count": gpus}}
+    found = pool_pods(render({"workers": {"pools": {"own": pool}}}))["own"]
+    assert environment(found.spec["containers"][0])["DATA_MINER_PROVIDER"] == provider
+
+
 def test_an_update_asks_for_no_gpu_that_the_pool_does_not_have() -> None:
     for deployment in deployments(render("gpu")).values():
         assert deployment["spec"]["strategy"]["rollingUpdate"]["maxSurge"] == 0

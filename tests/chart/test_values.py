@@ -11,6 +11,7 @@ import yaml
 
 from data_miner.pipeline import NAMES as STAGES
 from data_miner.settings import Settings
+from data_miner_models.providers import PROVIDERS
 from data_miner_operator.config import OperatorSettings
 from support.chart import CHART, refusal, render, run_helm
 
@@ -152,6 +153,9 @@ BAD: tuple[tuple[dict[str, Any], str], ...] = (
         pool(scaling={"minReplicas": 9}),
         "workers.pools.default.scaling: minReplicas is 9, above maxReplicas, which is 4",
     ),
+    (pool(provider="auto"), "/provider': value must be one of"),
+    (pool(provider="cuda"), "default.provider: cuda runs on a GPU, and gpu.count is 0"),
+    (pool(provider="openvino", gpu={"count": 1}), "openvino runs on a CPU, and each pod would"),
     (pool(extraEnv=[{"name": "HOME", "value": "/"}]), "extraEnv: HOME is set by the chart"),
     (pool(extraEnv=[{"name": "A", "value": "1"}] * 2), "extraEnv: A is set by the chart, or is"),
     (
@@ -257,6 +261,17 @@ def test_the_schema_knows_the_settings_that_the_programs_have() -> None:
         for name, field in OperatorSettings.__dataclass_fields__.items()
         if field.type == "float"
     }
+
+
+def test_the_schema_knows_the_providers_that_there_are() -> None:
+    """All but `auto`: the pods of a pool must agree, whatever node each of them is on."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    (found,) = {
+        tuple(one["enum"])
+        for path, one in described(schema, schema, "")
+        if path.endswith("defaults/provider")
+    }
+    assert set(found) == {"", *PROVIDERS} - {"auto"}
 
 
 def camel(name: str) -> str:

@@ -73,6 +73,12 @@
 {{- fail (printf "%s.scaling: %s is %d, above maxReplicas, which is %d" $where . (int (index $pool.scaling .)) (int $pool.scaling.maxReplicas)) -}}
 {{- end -}}
 {{- end -}}
+{{- if and (has $pool.provider (list "cuda" "tensorrt")) (eq (int $pool.gpu.count) 0) -}}
+{{- fail (printf "%s.provider: %s runs on a GPU, and gpu.count is 0" $where $pool.provider) -}}
+{{- end -}}
+{{- if and (has $pool.provider (list "cpu" "openvino")) (gt (int $pool.gpu.count) 0) -}}
+{{- fail (printf "%s.provider: %s runs on a CPU, and each pod would hold its GPUs for nothing; set gpu.count to 0" $where $pool.provider) -}}
+{{- end -}}
 {{- $volumes := list "scratch" "tmp" "shm" "models" "model-cache" "storage" -}}
 {{- range $pool.extraVolumes -}}
 {{- if or (has .name $volumes) (hasPrefix "credential-" .name) -}}

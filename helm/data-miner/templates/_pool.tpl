@@ -82,7 +82,7 @@ data-miner.io/{{ kebabcase $name }}: {{ kindIs "string" $value | ternary $value 
 - name: DATA_MINER_TASK_MEMORY_MB
   value: {{ int $pool.taskMemoryMb | quote }}
 - name: DATA_MINER_PROVIDER
-  value: {{ ternary "cuda" "cpu" (gt (int $pool.gpu.count) 0) }}
+  value: {{ $pool.provider | default (ternary "cuda" "cpu" (gt (int $pool.gpu.count) 0)) }}
 {{- end -}}
 
 {{/* Ends with one line when a variable of the user's is there already: (list where own extra). The API
