@@ -1,8 +1,8 @@
 """Checkpoints in the layout of the hub: real architectures with random weights.
 
-Small ones by default; `size` names a published one. Weights are scaled so that different inputs
-give clearly different outputs. Vocabularies are small at every size: a longer table of words would
-change neither what is computed nor how long it takes.
+Small ones by default; `size` names a published one, with as many words in its table as that has,
+though the tokenizer made here knows few. Weights are scaled so that different inputs give clearly
+different outputs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CAPTIONS: Final = (
 
 def siglip(folder: Path, size: str = "") -> Path:
     """SigLIP, such as "base-patch16-224"; its vocabulary is sentencepiece's."""
-    side = _siglip(folder, size, vocabulary=96)
+    side = _siglip(folder, size, vocabulary=32_000 if size else 96)
     _processor(folder, "SiglipImageProcessor", side, resample=3)
     _sentencepiece(folder)
     return folder
@@ -37,7 +37,7 @@ def siglip2(folder: Path, size: str = "") -> Path:
     from tokenizers import Tokenizer, models, trainers
     from transformers import Siglip2Tokenizer
 
-    side = _siglip(folder, size, vocabulary=200)
+    side = _siglip(folder, size, vocabulary=256_000 if size else 200)
     _processor(folder, "SiglipImageProcessor", side, resample=2)
     special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
     trained = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
