@@ -25,6 +25,7 @@ from data_miner_operator.api import (
     ApiError,
     Conflict,
     NotFound,
+    Throttled,
 )
 from data_miner_operator.cache import Cache
 from data_miner_operator.catalogue import AwayError, Catalogue
@@ -219,6 +220,11 @@ class Controller:
             if found is None:
                 return
             made = found
+        except ApiError as error:
+            if isinstance(error, Throttled) or not 400 <= error.status < 500:
+                raise
+            self.observer.job_refused(name, str(error))
+            return
         self.cache.put(JOBS, made)
 
     async def _say(self, seen: Seen, performed: list[Performed], owner: str | None) -> float | None:

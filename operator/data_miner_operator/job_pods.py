@@ -6,10 +6,15 @@ Nothing here is fit to be shown yet; it may be anything that a container has wri
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
+
+from data_miner_operator.reconcile.times import parse
 
 Pod = Mapping[str, Any]
 
+LATE_SECONDS: Final = 600.0
+"""What no container has begun in after so long is hindered; gigabytes of an image take minutes."""
 _STARTING: Final = frozenset({"ContainerCreating", "PodInitializing"})
 _SAID: Final = "error: "
 """How the product's programs begin the line in which they say why they end."""
@@ -23,9 +28,12 @@ def last_words(pods: Sequence[Pod]) -> str:
     return _why(max(failed, key=_failed_at))
 
 
-def hindrance(pods: Sequence[Pod]) -> str:
+def hindrance(pods: Sequence[Pod], now: datetime) -> str:
     """Why a pod does not start that shall; empty when all is well, as far as has been told."""
     for pod in pods:
+        if _late(pod, now):
+            name = f"{pod['metadata']['name']} -n {pod['metadata']['namespace']}"
+            return f"its pod waits long for a volume or its image: `kubectl describe pod {name}` says why"
         for container in _containers(pod):
             waiting = (container.get("state") or {}).get("waiting") or {}
             if waiting.get("reason", "ContainerCreating") not in _STARTING:
@@ -34,6 +42,20 @@ def hindrance(pods: Sequence[Pod]) -> str:
             if (condition.get("type"), condition.get("status")) == ("PodScheduled", "False"):
                 return str(condition.get("message") or "no node takes its pod")
     return ""
+
+
+def _late(pod: Pod, now: datetime) -> bool:
+    """Whether a node has had the pod for long, and no container of it has begun."""
+    status = pod.get("status") or {}
+    had = parse(str(status.get("startTime")))
+    if (
+        had is None
+        or status.get("phase") != "Pending"
+        or (now - had).total_seconds() < LATE_SECONDS
+    ):
+        return False
+    waiting = [(each.get("state") or {}).get("waiting") or {} for each in _containers(pod)]
+    return all(each.get("reason") == "ContainerCreating" for each in waiting)
 
 
 def _why(pod: Pod) -> str:

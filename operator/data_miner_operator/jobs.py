@@ -11,12 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from data_miner_operator import labels
 from data_miner_operator.api import CRON_JOBS, JOBS
 from data_miner_operator.facts import FIELD_MANAGER, JobFact
 from data_miner_operator.job_pods import hindrance, last_words
+from data_miner_operator.reconcile.times import parse
 from data_miner_operator.reconcile.wording import line
 
 VARIABLE: Final = "DATA_MINER_MODEL"
@@ -24,6 +26,8 @@ VARIABLE: Final = "DATA_MINER_MODEL"
 TEMPLATE: Final = "model"
 """Value of the label that marks the CronJob."""
 MAX_MESSAGE_BYTES: Final = 300
+POD_SECONDS: Final = 60.0
+"""A Job that has no pod after so long gets none."""
 
 
 def model_label(model: str) -> str:
@@ -65,6 +69,7 @@ def render_job(model: str, template: Mapping[str, Any]) -> dict[str, Any]:
                 **(metadata.get("annotations") or {}),
                 labels.INSTANTIATE: "manual",
                 labels.MODEL_NAME: model,
+                **_whose(template),
             },
             # As `kubectl create job --from` does: removed with it, not controlled by it.
             "ownerReferences": [
@@ -102,24 +107,52 @@ def counting_job(
     )
 
 
-def fact_of(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]] = ()) -> JobFact:
-    """How a Job fares, and what its pods say of that."""
+def fact_of(
+    job: Mapping[str, Any],
+    pods: Sequence[Mapping[str, Any]] | None = None,
+    now: datetime | None = None,
+) -> JobFact:
+    """How a Job fares, and what its pods say of that; without them what it says itself."""
     conditions = _conditions(job)
     failed = conditions.get("Failed")
     active = not _ended(job)
     message = ""
-    if active:
-        message = hindrance(pods)
+    if active and pods is not None and now is not None:
+        message = _no_pod(job, now) if not pods else hindrance(pods, now)
     elif failed is not None:
         # Its own words name rules of the template; those of its pods tell what happened.
         own = str(failed.get("message") or failed.get("reason") or "")
-        message = own if failed.get("reason") == "DeadlineExceeded" else last_words(pods) or own
+        message = (
+            own if failed.get("reason") == "DeadlineExceeded" else last_words(pods or ()) or own
+        )
     return JobFact(
         name=str(job["metadata"]["name"]),
         active=active,
         failed=failed is not None,
         message=line(message, MAX_MESSAGE_BYTES),
     )
+
+
+def _no_pod(job: Mapping[str, Any], now: datetime) -> str:
+    """Why a Job without pods has none."""
+    if (job.get("spec") or {}).get("suspend"):
+        return "its Job is suspended"
+    created = parse(str(job["metadata"].get("creationTimestamp")))
+    if created is None or (now - created).total_seconds() < POD_SECONDS:
+        return ""
+    # A quota, a policy, or Pod Security has refused it; the reason is in an event alone.
+    where = f"-n {job['metadata']['namespace']}"
+    return f"it gets no pod: `kubectl describe job {job['metadata']['name']} {where}` says why"
+
+
+def is_for(found: Mapping[str, Any], operator: str) -> bool:
+    """Whether a template, or a Job made of one, is this operator's, by its namespace and Lease."""
+    return _whose(found).get(labels.OPERATOR, operator) == operator
+
+
+def _whose(found: Mapping[str, Any]) -> dict[str, str]:
+    annotations = found["metadata"].get("annotations") or {}
+    return {name: value for name, value in annotations.items() if name == labels.OPERATOR}
 
 
 def _ended(job: Mapping[str, Any]) -> bool:

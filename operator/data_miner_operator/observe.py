@@ -17,11 +17,12 @@ from data_miner_operator.cache import Cache
 from data_miner_operator.catalogue import AwayError, Catalogue
 from data_miner_operator.credentials import Credentials
 from data_miner_operator.facts import Key, ModelFact, PoolFact, Seen, Site
-from data_miner_operator.jobs import TEMPLATE
+from data_miner_operator.jobs import MAX_MESSAGE_BYTES, TEMPLATE, is_for
 from data_miner_operator.model_facts import Models
 from data_miner_operator.model_jobs import ModelJobs
 from data_miner_operator.reconcile import models_named
 from data_miner_operator.reconcile.times import utc_now
+from data_miner_operator.reconcile.wording import line
 from data_miner_operator.scaling.pools import read_pools
 
 AWAY_SECONDS: Final = 2.0
@@ -29,6 +30,8 @@ AWAY_SECONDS: Final = 2.0
 would wait for the same connection in vain."""
 POOLS_SECONDS: Final = 2.0
 TEMPLATE_SECONDS: Final = 30.0
+REFUSED_SECONDS: Final = 60.0
+"""So long after the API server refused a Job, nobody tries to make it again."""
 
 
 @dataclass(slots=True)
@@ -50,6 +53,8 @@ class Observer:
     now: Callable[[], datetime] = utc_now
     waiting: dict[Key, frozenset[str]] = field(default_factory=dict)
     """Models that each project lacked when it was last looked at."""
+    _refused: dict[str, tuple[float, str]] = field(default_factory=dict)
+    """Models whose Job the API server would not have: until when that counts, and its words."""
     _away: str = "this replica has not taken office yet"
     _away_until: float = 0.0
     _pools: tuple[PoolFact, ...] = ()
@@ -59,7 +64,7 @@ class Observer:
     _jobs: ModelJobs = field(init=False)
 
     def __post_init__(self) -> None:
-        self._jobs = ModelJobs(self.api, self.cache, self.clock)
+        self._jobs = ModelJobs(self.api, self.cache, self.operator, self.clock, self.now)
 
     async def observe(self, key: Key) -> Seen:
         """Everything about the key as of now."""
@@ -112,6 +117,10 @@ class Observer:
     def database_back(self) -> None:
         self._away_until = 0.0
 
+    def job_refused(self, model: str, problem: str) -> None:
+        """The API server would not have the Job that makes a model: a quota, a policy, a right."""
+        self._refused[model] = (self.clock() + REFUSED_SECONDS, problem)
+
     async def template(self) -> Mapping[str, Any] | None:
         """The CronJob that Jobs for models are made from; None when there is none."""
         if self._template_at is None or self.clock() - self._template_at > TEMPLATE_SECONDS:
@@ -119,7 +128,9 @@ class Observer:
                 CRON_JOBS, self.own_namespace, labels=f"{labels.TEMPLATE}={TEMPLATE}"
             )
             self._template = min(
-                found, key=lambda each: str(each["metadata"]["name"]), default=None
+                (each for each in found if is_for(each, self.operator)),
+                key=lambda each: str(each["metadata"]["name"]),
+                default=None,
             )
             self._template_at = self.clock()
         return self._template
@@ -145,6 +156,12 @@ class Observer:
             fact = await self._in_stores(name)
             if fact.info is not None:
                 return fact
+        until, problem = self._refused.get(name, (0.0, ""))
+        if job is None and self.clock() < until:
+            problem = line(
+                f"no store has model {name}, and its Job is refused: {problem}", MAX_MESSAGE_BYTES
+            )
+            return replace(fact, problem=problem)
         return replace(fact, job=job, can_be_made=template is not None)
 
     async def _in_stores(self, name: str) -> ModelFact:

@@ -266,6 +266,33 @@ def test_a_missing_model_has_one_job_made_from_the_template(
     assert cluster.delete("CronJob", "models")
 
 
+def test_a_job_that_the_api_server_refuses_is_said_on_the_condition(
+    cluster: Cluster, two: list[OperatorProcess]
+) -> None:
+    """Here by a quota; the project has a status, and nobody has to read a log."""
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "no-jobs"},
+        "spec": {"hard": {"count/jobs.batch": "0"}},
+    }
+    cluster.apply(_template(), quota)
+    cluster.wait("ResourceQuota", "no-jobs", lambda q: bool(q and q.get("status", {}).get("hard")))
+    operator, _ = two
+    operator.start()
+    try:
+        cluster.apply(_project(filter={"model": "team-siglip", "positive": ["a star"]}))
+        seen = cluster.wait_condition(
+            "MiningProject", "demo", "ModelsReady", status="False", reason="ModelsMissing"
+        )
+        assert "its Job is refused" in condition_of(seen, "ModelsReady")["message"]
+        assert "exceeded quota: no-jobs" in condition_of(seen, "ModelsReady")["message"]
+        assert cluster.list("Job") == []
+    finally:
+        cluster.delete("ResourceQuota", "no-jobs")
+        cluster.delete("CronJob", "models")
+
+
 def test_an_object_that_went_while_nobody_watched_is_noticed(
     cluster: Cluster, two: list[OperatorProcess]
 ) -> None:

@@ -25,6 +25,7 @@ PATHS = {
     "Pod": "/api/v1/namespaces/{}/pods",
     "Event": "/apis/events.k8s.io/v1/namespaces/{}/events",
     "ConfigMap": "/api/v1/namespaces/{}/configmaps",
+    "ResourceQuota": "/api/v1/namespaces/{}/resourcequotas",
     "Secret": "/api/v1/namespaces/{}/secrets",
     "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
     "Deployment": "/apis/apps/v1/namespaces/{}/deployments",

@@ -257,7 +257,10 @@ left for what is on its way. */}}
 {{- define "dm.modelsVolume" -}}
 {{- if eq .Values.models.source "claim" }}
 - name: models
-  persistentVolumeClaim: {claimName: {{ .Values.models.claim.existingClaim | quote }}, readOnly: true}
+  persistentVolumeClaim:
+    claimName: {{ .Values.models.claim.existingClaim | quote }}
+    {{- /* Where Jobs fill it, a folder in it (subPath) may still have to be made, by whoever mounts it first. */}}
+    readOnly: {{ not .Values.models.export.enabled }}
 {{- else if eq .Values.models.source "image" }}
 - name: models
   image: {reference: {{ .Values.models.image.reference | quote }}, pullPolicy: {{ .Values.models.image.pullPolicy }}}

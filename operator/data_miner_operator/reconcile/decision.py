@@ -79,8 +79,7 @@ def _held_up(seen: Seen, judged: Gates) -> tuple[Action, ...]:
         if wish.suspend and not row.suspended:
             actions.append(Suspend(row.project_id))
         actions += lifecycle.retry(row, wish)
-    # A suspended project asks for no work, and making a model is work.
-    if judged.shut is not None and judged.shut.reason == MAKING and not wish.suspend:
+    if judged.shut is not None and judged.shut.reason == MAKING:
         actions += [MakeModel(name) for name in judged.missing]
     return tuple(actions)
 

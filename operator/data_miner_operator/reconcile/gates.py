@@ -71,7 +71,7 @@ def gates(seen: Seen) -> Gates:
         unknown = Check("Unknown", "SpecInvalid", "not known until the spec is valid")
         return Gates(wish, spec, unknown, unknown, owner, (), None)
     credentials = _credentials(project, seen.site)
-    models, missing = _models(project, seen.models)
+    models, missing = _models(project, seen.models, suspended=wish.suspend)
     wanted = compiled(project, seen.models) if models.status == "True" else None
     return Gates(wish, spec, credentials, models, owner, missing, wanted)
 
@@ -122,7 +122,7 @@ def _credentials(project: MiningProject, site: Site) -> Check:
 
 
 def _models(
-    project: MiningProject, facts: Mapping[str, ModelFact]
+    project: MiningProject, facts: Mapping[str, ModelFact], *, suspended: bool
 ) -> tuple[Check, tuple[str, ...]]:
     """What the condition says, and which models are to be made."""
     names = models_of(project.spec)
@@ -138,6 +138,10 @@ def _models(
         if shut is not None:
             return shut, ()
     making = tuple(name for name, fact in absent.items() if fact.job is None)
+    if making and suspended:
+        # A suspended project asks for no work, and making a model is work.
+        message = f"no store has {some(making)}: made when the project goes on"
+        return Check("False", "ModelsMissing", message), ()
     said = [fact.job.message for fact in absent.values() if fact.job is not None]
     hindrance = next((f"; {words}" for words in said if words), "")
     return Check("False", MAKING, f"being made: {some(list(absent))}{hindrance}"), making

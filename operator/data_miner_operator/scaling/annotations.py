@@ -17,9 +17,6 @@ from data_miner.pipeline import NAMES, POOLS
 
 PREFIX: Final = "data-miner.io/"
 POOL_LABEL: Final = PREFIX + "pool"
-OPERATOR: Final = PREFIX + "operator"
-"""Annotation of a pool that one operator alone scales: that operator's namespace and Lease, as
-``mining/data-miner-operator``. Absent, every operator that serves the namespace does."""
 
 
 class Autoscaler(StrEnum):

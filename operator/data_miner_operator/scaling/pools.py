@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from data_miner.outside import shown
 from data_miner_operator.facts import PoolFact
-from data_miner_operator.scaling.annotations import OPERATOR, POOL_LABEL, PoolSpec, parse
+from data_miner_operator.labels import OPERATOR
+from data_miner_operator.scaling.annotations import POOL_LABEL, PoolSpec, parse
 
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 MESSAGE_LENGTH: Final = 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from data_miner_operator.jobs import (
     MAX_MESSAGE_BYTES,
     counting_job,
     fact_of,
+    is_for,
     job_name,
     model_label,
     render_job,
@@ -236,5 +238,38 @@ def test_a_job_that_took_too_long_says_that() -> None:
 )
 def test_a_job_whose_pod_does_not_start_says_why(status: dict[str, Any], says: str) -> None:
     at_work = _job("j", "2026-01-01T00:00:00Z")
-    fact = fact_of(at_work, [{"metadata": {}, "status": {"phase": "Pending", **status}}])
+    pod = {"metadata": {}, "status": {"phase": "Pending", **status}}
+    fact = fact_of(at_work, [pod], datetime(2026, 1, 2, tzinfo=UTC))
     assert (fact.active, fact.message) == (True, says)
+
+
+@pytest.mark.parametrize(("seconds", "says"), [(599, ""), (601, "describe pod p -n own` says why")])
+def test_a_pod_that_waits_long_for_a_volume_is_said(seconds: float, says: str) -> None:
+    """The kubelet says in an event alone what it waits for."""
+    status = {
+        "phase": "Pending",
+        "startTime": "2026-01-01T00:00:00Z",
+        "containerStatuses": [{"state": {"waiting": {"reason": "ContainerCreating"}}}],
+    }
+    pod = {"metadata": {"name": "p", "namespace": "own"}, "status": status}
+    now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+    assert fact_of(_job("j", "2026-01-01T00:00:00Z"), [pod], now).message.endswith(says)
+
+
+@pytest.mark.parametrize(("seconds", "says"), [(59, ""), (61, "describe job j -n own` says why")])
+def test_a_job_that_gets_no_pod_is_said(seconds: float, says: str) -> None:
+    """A quota or a policy has refused it, which stands in an event alone."""
+    job = _job("j", "2026-01-01T00:00:00Z")
+    job["metadata"]["namespace"] = "own"
+    now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+    assert fact_of(job, [], now).message.endswith(says)
+    assert fact_of({**job, "spec": {"suspend": True}}, [], now).message == "its Job is suspended"
+
+
+def test_a_job_is_for_the_operator_of_its_template() -> None:
+    theirs = copy.deepcopy(TEMPLATE)
+    theirs["metadata"]["annotations"] = {"data-miner.io/operator": "own/theirs", "note": "x"}
+    for found in (theirs, render_job(MODEL, theirs)):
+        assert (is_for(found, "own/theirs"), is_for(found, "own/ours")) == (True, False)
+    assert is_for(render_job(MODEL, TEMPLATE), "own/ours")
+    assert "note" not in render_job(MODEL, theirs)["metadata"]["annotations"]

@@ -20,7 +20,7 @@ from data_miner_operator.catalogue import open_catalogue
 from data_miner_operator.credentials import Credentials
 from data_miner_operator.facts import ModelFact, Site
 from data_miner_operator.jobs import render_job
-from data_miner_operator.labels import TEMPLATE
+from data_miner_operator.labels import OPERATOR, TEMPLATE
 from data_miner_operator.model_facts import Models
 from data_miner_operator.observe import Observer
 from support.api_model import Object, Server
@@ -55,19 +55,20 @@ class Cluster:
                 self.server.put(PROJECTS, (namespace, name), spec=project["spec"]),
             )
         self.models = Models(ModelStores(folders=(self.store,)), clock=lambda: self.seconds)
-        self.observer = Observer(
-            api=cast(Api, self),
-            cache=self.cache,
+        self.parts: dict[str, Any] = {
+            "api": cast(Api, self),
+            "cache": self.cache,
             # Not in office: it asks no database.
-            catalogue=open_catalogue(Settings(database_url="postgresql://nowhere/x"), "uid"),
-            models=self.models,
-            credentials=Credentials(None),
-            site=Site("uid", "/", "", None),
-            own_namespace="own",
-            synced=lambda: False,
-            clock=lambda: self.seconds,
-            now=lambda: NOW,
-        )
+            "catalogue": open_catalogue(Settings(database_url="postgresql://nowhere/x"), "uid"),
+            "models": self.models,
+            "credentials": Credentials(None),
+            "site": Site("uid", "/", "", None),
+            "own_namespace": "own",
+            "synced": lambda: False,
+            "clock": lambda: self.seconds,
+            "now": lambda: NOW,
+        }
+        self.observer = Observer(**self.parts)
 
     async def list(
         self, resource: Resource, namespace: str | None, *, labels: str = ""
@@ -174,3 +175,29 @@ def test_an_api_server_that_does_not_tell_of_pods_leaves_the_jobs_own_words(
         assert seen is not None
         assert seen.message == "exit code 6 matches a rule"
     assert cluster.asked.count(PODS) == 3
+
+
+def test_another_releases_template_and_job_are_not_ours(cluster: Cluster) -> None:
+    """Both are in our namespace, and theirs comes first by name."""
+    cluster.observer = Observer(**{**cluster.parts, "operator": "own/ours"})
+    theirs = cluster.server.put(
+        CRON_JOBS, ("own", "a-template"), labels={TEMPLATE: "model"},
+        annotations={OPERATOR: "own/theirs"}, spec={"jobTemplate": {"spec": {"template": {}}}},
+    )  # fmt: skip
+    cluster.cache.put(JOBS, cluster.server.create(JOBS, render_job(MODEL, theirs)))
+
+    assert cluster.see().job is None
+    found = asyncio.run(cluster.observer.template())
+    assert found is not None
+    assert found["metadata"]["name"] == "template"
+
+
+def test_a_job_that_is_refused_is_said_and_tried_again_after_a_while(cluster: Cluster) -> None:
+    cluster.observer.job_refused(MODEL, "exceeded quota: jobs")
+    seen = cluster.see()
+    assert not seen.can_be_made
+    assert seen.problem.endswith("and its Job is refused: exceeded quota: jobs")
+
+    cluster.seconds += 61
+
+    assert cluster.see().can_be_made

@@ -100,6 +100,19 @@ def test_a_missing_model_that_can_be_made_is_to_be_made() -> None:
     assert judged.refused is None
 
 
+@pytest.mark.parametrize(("job", "reason"), [
+    (None, "ModelsMissing"), (JobFact("for-others", True, False, ""), "MakingModels"),
+])  # fmt: skip
+def test_no_model_is_made_for_a_suspended_project(job: JobFact | None, reason: str) -> None:
+    """Nobody shall wait for what is not under way; what others have begun goes on."""
+    lacking = with_models(tiny_clip=absent("tiny-clip", job=job, can_be_made=True))
+    judged = gates(replace(lacking, object=an_object(spec=spec(suspend=True))))
+    assert (judged.models.status, judged.models.reason) == ("False", reason)
+    assert judged.missing == ()
+    if job is None:
+        assert judged.models.message == "no store has tiny-clip: made when the project goes on"
+
+
 def test_why_a_jobs_pod_does_not_start_is_said_beside_what_is_being_made() -> None:
     job = JobFact("make-tiny-dino", True, False, 'secret "hub" not found')
     judged = gates(with_models(tiny_dino=absent("tiny-dino", job=job, can_be_made=True)))

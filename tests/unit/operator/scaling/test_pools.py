@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from data_miner_operator.scaling.annotations import OPERATOR
+from data_miner_operator.labels import OPERATOR
 from data_miner_operator.scaling.pools import read_pools
 from support.scaling import NOW, Object, deployment, pod, read_pool
 
