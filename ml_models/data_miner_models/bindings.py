@@ -57,8 +57,10 @@ class _Places:
     def __init__(
         self, session: Any, graph: Graph, device: str, shapes: Mapping[str, tuple[int, ...]]
     ) -> None:
-        self._session, self._graph = session, graph
+        self._session, self._graph, self._device = session, graph, device
         self._binding = session.io_binding()
+        self._found_each_time: list[str] = []
+        """Outputs whose size is known only after a run."""
         self._inputs: dict[str, tuple[Any, NDArray[Any] | None]] = {}
         sizes: dict[str, int] = {}
         for role, shape in shapes.items():
@@ -75,8 +77,9 @@ class _Places:
         for tensor in graph.outputs.values():
             shape = tuple(sizes.get(n, -1) if isinstance(n, str) else n for n in tensor.shape)
             if -1 in shape:
-                # Known only after the run: a place is found for it each time.
+                # Here too, as the binding gives outputs in the order in which they came to it.
                 self._binding.bind_output(tensor.name, device)
+                self._found_each_time.append(tensor.name)
             else:
                 there = _place(shape, tensor.dtype, device)
                 self._binding.bind_ortvalue_output(tensor.name, there)
@@ -88,6 +91,9 @@ class _Places:
                 np.copyto(here, value)
                 value = here  # noqa: PLW2901  # the same numbers, where the GPU fetches them itself
             there.update_inplace(value)
+        for name in self._found_each_time:
+            # Or else the place of the run before stays, and another size does not fit it.
+            self._binding.bind_output(name, self._device)
         self._session.run_with_iobinding(self._binding)
         # Copies, also where the places are in the same memory.
         return dict(zip(self._graph.outputs, self._binding.copy_outputs_to_cpu(), strict=True))

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
+from onnx import TensorProto, helper
 
 from data_miner_models.bindings import BoundRuns
 from data_miner_models.cards import Graph, ModelCard, Tensor, load_card
@@ -160,3 +163,32 @@ def test_outputs_whose_size_is_known_only_afterwards_come_too() -> None:
     for count in (2, 5, 2):
         frames = noise(count, count)
         assert np.array_equal(run({"frames": frames})["embeds"], plain(card, frames)["embeds"])
+
+
+def test_an_output_may_have_another_size_with_each_run(tmp_path: Path) -> None:
+    """As what a graph selects by its values; the order of the outputs stays the card's."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("NonZero", ["frames"], ["places"]),
+            helper.make_node("Identity", ["frames"], ["same"]),
+        ],
+        "selecting",
+        [helper.make_tensor_value_info("frames", TensorProto.FLOAT, ["batch", 3])],
+        [
+            helper.make_tensor_value_info("places", TensorProto.INT64, [2, "found"]),
+            helper.make_tensor_value_info("same", TensorProto.FLOAT, ["batch", 3]),
+        ],
+    )
+    opset = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), tmp_path / "x.onnx")
+    outputs = {
+        "places": Tensor("places", "int64", (2, "found")),
+        "same": Tensor("same", "float32", ("batch", 3)),
+    }
+    card = Graph({"frames": Tensor("frames", "float32", ("batch", 3))}, outputs)
+    run = BoundRuns(open_file(tmp_path / "x.onnx"), card, "cpu")
+    for rows in ([[1, 0, 0]], [[1, 1, 1]], [[0, 0, 0]], [[0, 1, 1]]):
+        frames = np.array(rows, np.float32)
+        found = run({"frames": frames})
+        assert np.array_equal(found["places"], np.nonzero(frames))
+        assert np.array_equal(found["same"], frames)
