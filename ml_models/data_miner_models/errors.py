@@ -40,3 +40,14 @@ class NoRoomError(ModelError):
 
 class TooLargeError(ModelError):
     """A model is larger than the cache may ever be."""
+
+
+class PassingError(ModelError):
+    """Nobody has said that the model is wrong: what failed may go well in a minute.
+
+    What it was made from is its cause.
+    """
+
+
+class GoneError(PassingError):
+    """What shall run a model does not start on this machine: another machine may do."""

@@ -24,6 +24,9 @@ class Hub:
         gated: ids that are read with `token` alone.
         seen: method and path of every request.
         cut_after: bytes of a file after which the connection breaks, once.
+        signature: files are read from addresses signed with it, as from a CDN; empty is from here.
+        refused: status that a signed address answers with, instead of the file.
+        busy: status of every answer.
     """
 
     folders: dict[str, Path]
@@ -33,6 +36,9 @@ class Hub:
     seen: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     cut_after: int | None = None
+    signature: str = ""
+    refused: int = 0
+    busy: int = 0
 
 
 @contextmanager
@@ -54,16 +60,22 @@ def hub(made: Hub) -> Iterator[Hub]:
             token = self.headers.get("Authorization", "").removeprefix("Bearer ")
             made.tokens.append(token)
             parts = path.strip("/").split("/")
+            if parts[0] == "cdn":
+                parts = parts[1:]
             if parts[:2] == ["api", "models"]:
                 parts = parts[2:]
             identity = "/".join(parts[:2])
             folder = made.folders.get(identity)
-            if folder is None:
+            if made.busy:
+                self._refuse(made.busy, "")
+            elif folder is None:
                 self._refuse(404, "RepoNotFound")
             elif identity in made.gated and token != made.token:
                 self._refuse(401, "GatedRepo")
             elif path.startswith("/api/models/"):
                 self._info(identity, folder, parts)
+            elif path.startswith("/cdn/") and made.refused:
+                self._refuse(made.refused, "")
             else:
                 self._file(folder / "/".join(parts[4:]), head=head)
 
@@ -90,7 +102,14 @@ def hub(made: Hub) -> Iterator[Hub]:
             start = 0
             if wanted := self.headers.get("Range"):
                 start = int(wanted.removeprefix("bytes=").split("-")[0])
-            self.send_response(206 if start else 200)
+            away = made.signature and not self.path.startswith("/cdn/")
+            self.send_response(302 if away else 206 if start else 200)
+            if away:
+                # Under another name, as CDNs are: what stays on one host is followed at once.
+                host = f"http://localhost:{server.server_port}"
+                signed = f"{host}/cdn{self.path}?Expires=1&Signature={made.signature}"
+                self.send_header("Location", signed)
+                self.send_header("X-Linked-Size", str(len(content)))
             self.send_header("X-Repo-Commit", COMMIT)
             self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
             if start:

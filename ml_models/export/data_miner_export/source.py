@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import logging
 import re
+import time
 import tomllib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from data_miner_models.errors import ModelError
+from data_miner_export.failing import hub_token, may_pass, said
+from data_miner_models.errors import ModelError, PassingError
 
 PERMISSIVE: Final = frozenset(
     {"apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "bsd", "isc", "cc0-1.0", "unlicense"}
@@ -19,6 +22,8 @@ PERMISSIVE: Final = frozenset(
 """Licences that ask for nothing but their own text; any other one must be accepted by name."""
 _WANTED: Final = ("*.json", "*.safetensors", "*.model", "*.txt", "README.md", "LICENSE*")
 _TERMS: Final = ("README.md", "LICENSE*")
+_ABANDONED_S: Final = 900.0
+"""A download that has written nothing for so long goes on no more: its process was killed."""
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 
 
@@ -48,7 +53,7 @@ def known() -> Mapping[str, str]:
 def find(
     wanted: str, *, revision: str | None, cache: Path, accepted: Collection[str] = ()
 ) -> Source:
-    """A checkpoint by name, id or folder; downloads go on where they stopped.
+    """A checkpoint by name, id or folder; whole files of an earlier run are not downloaded again.
 
     Of a checkpoint whose licence is not accepted, only that is downloaded.
 
@@ -60,12 +65,14 @@ def find(
 
     Raises:
         ModelError: it is nowhere, must not be read without a token, or its licence is not accepted.
+        PassingError: the hub does not answer, or not now.
     """
     if _is_folder(wanted):
         source = _folder(Path(wanted))
         _agree(source, accepted)
         return source
     identity = _identity(wanted)
+    _sweep(cache)
     terms = _download(identity, revision, cache, _TERMS)
     _agree(terms, accepted)
     return _download(identity, terms.revision, cache, _WANTED)
@@ -103,17 +110,18 @@ def _download(identity: str, revision: str | None, cache: Path, patterns: Sequen
     )
 
     try:
-        folder = Path(
-            snapshot_download(
-                identity,
-                revision=revision,
-                cache_dir=cache,
-                allow_patterns=list(patterns),
-                ignore_patterns=["onnx/*", "*.msgpack", "*.h5"],
-                token=os.environ.get("HF_TOKEN") or None,
-                max_workers=4,
+        with _silence():
+            folder = Path(
+                snapshot_download(
+                    identity,
+                    revision=revision,
+                    cache_dir=cache,
+                    allow_patterns=list(patterns),
+                    ignore_patterns=["onnx/*", "*.msgpack", "*.h5"],
+                    token=hub_token(),
+                    max_workers=4,
+                )
             )
-        )
     except GatedRepoError:
         raise ModelError(
             f"{identity} is gated: agree to its terms on the hub, then set HF_TOKEN to a token of "
@@ -126,12 +134,32 @@ def _download(identity: str, revision: str | None, cache: Path, patterns: Sequen
             f"the hub has no {identity}, or HF_TOKEN does not let this account see it"
         ) from None
     except Exception as error:
-        # Connections break in the ways of several libraries; none of them may show the token.
-        words = " ".join(str(error).split())[:200]
-        token = os.environ.get("HF_TOKEN")
-        words = words.replace(token, "***") if token else words
-        raise ModelError(f"{identity} cannot be downloaded: {words}") from error
+        # Connections break in the ways of several libraries.
+        kind = PassingError if may_pass(error) else ModelError
+        raise kind(f"{identity} cannot be downloaded: {said(error)}") from error
     return Source(folder, identity, folder.name, _licence(folder))
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """The hub's library logs the addresses that it asks again, and signed ones are secrets."""
+    logger = logging.getLogger("huggingface_hub")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _sweep(cache: Path) -> None:
+    """Remove what killed downloads have left: each one writes to a name of its own, and none goes
+    on with another's."""
+    for part in cache.glob("models--*/blobs/*.incomplete"):
+        # It may be finished or removed meanwhile; and what stays is no reason to stop.
+        with contextlib.suppress(OSError):
+            if time.time() - part.stat().st_mtime > _ABANDONED_S:
+                part.unlink()
 
 
 def _licence(folder: Path) -> str:
