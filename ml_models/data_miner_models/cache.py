@@ -22,7 +22,7 @@ from typing import IO, Final
 
 from data_miner_models.cards import ModelCard, check_name, parse_card
 from data_miner_models.errors import DamagedError, ModelError, NoRoomError, TooLargeError
-from data_miner_models.store import HIDDEN, Progress, bring, sync_folder, write_file
+from data_miner_models.store import Progress, bring, sync_folder, write_file
 
 TURN: Final = ".turn"
 """In the cache: whoever holds it makes room, alone."""
@@ -104,7 +104,6 @@ class ModelCache:
                     with _alone(self.folder / TURN, waiting):
                         self._make_room(card, len(text.encode()), folder)
                     bring(card.name, text, uri, folder, moved)
-                    shutil.rmtree(folder / HIDDEN, ignore_errors=True)
                     (folder / COMING).unlink(missing_ok=True)
         except BaseException:
             os.close(use)

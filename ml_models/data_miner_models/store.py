@@ -13,6 +13,7 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -30,8 +31,6 @@ Progress = Callable[[str, int, int], None]
 _CHUNK_BYTES: Final = 1 << 20
 _BLOCK_BYTES: Final = 8 << 20
 """So much is asked of a remote store at once; more would be long in coming over a slow line."""
-HIDDEN: Final = ".pulling"
-"""Folder in a store of files that are on their way, by their hash."""
 
 
 def publish(card: ModelCard, files: Mapping[str, Path], uri: str, progress: Progress) -> ModelCard:
@@ -123,15 +122,43 @@ def check_there(card: ModelCard, uri: str) -> None:
 def bring(name: str, text: str, uri: str, into: Path, progress: Progress) -> ModelCard:
     """Bring the files that a card names into the folder `into`, and then the card itself.
 
-    Only one process at a time may do so with one folder. Raises ModelError as `pull` does.
+    Only one process at a time may do so with one model and folder. Raises ModelError as `pull`
+    does.
     """
     card = parse_card(text, into / f"{name}.toml")
+    _check_free(card, into)
+    parts = into / f".{name}.pulling"
     with _said(f"pull {name} from {shown(uri)}"):
+        parts.mkdir(exist_ok=True)
+        wanted = {file.sha256 for file in card.files.values()}
+        for part in parts.iterdir():
+            if part.name not in wanted:  # begun when the store had another state
+                part.unlink()
         system, root = _at(uri)
         for file in card.files.values():
-            _bring(system, f"{root}/{file.path}", into, file, progress)
+            _bring(system, f"{root}/{file.path}", into, parts, file, progress)
         write_file(into / f"{name}.toml", text.encode())
+        shutil.rmtree(parts)
     return card
+
+
+def _check_free(card: ModelCard, into: Path) -> None:
+    """Raise ModelError where bringing a model would replace a card, or another model's file."""
+    paths = {file.path: file.sha256 for file in card.files.values()}
+    for path in paths:
+        if path.endswith(".toml"):
+            raise ModelError(f"model {card.name}: its file {path} would lie where cards do")
+    for other in into.glob("*.toml"):
+        try:
+            files = parse_card(other.read_text(encoding="utf-8"), other).files.values()
+        except (ModelError, OSError, ValueError):
+            continue  # of a wrong card nobody uses files
+        for file in files:
+            if other.stem != card.name and paths.get(file.path, file.sha256) != file.sha256:
+                raise ModelError(
+                    f"model {card.name}: its file {file.path} would replace another one of model "
+                    f"{other.stem} in {into}"
+                )
 
 
 def published(uri: str) -> tuple[str, ...]:
@@ -158,45 +185,65 @@ def describe(path: Path, alive: Callable[[int], None] = lambda _: None) -> tuple
     return digest.hexdigest(), size
 
 
-def _bring(system: Any, source: str, into: Path, file: ModelFile, progress: Progress) -> None:
+def _bring(
+    system: Any, source: str, into: Path, parts: Path, file: ModelFile, progress: Progress
+) -> None:
     target = into / file.path
     if target.exists() and describe(target) == (file.sha256, file.bytes):
         progress(file.path, file.bytes, file.bytes)
         return
-    part = into / HIDDEN / file.sha256
-    part.parent.mkdir(exist_ok=True)
-    # Another model may be bringing the same file.
-    with _alone(into / f"{HIDDEN}/{file.sha256}.lock"):
-        digest = hashlib.sha256()
-        with part.open("a+b") as writer, _open(system, source) as reader:
+    part = parts / file.sha256
+    try:
+        found, size = _go_on(_open(system, source), part, file, progress)
+    except ValueError:
+        if "http" not in system.protocol:
+            raise
+        # A web server that sends no pieces: all of it in one go, from the beginning.
+        part.unlink(missing_ok=True)
+        found, size = _go_on(_stream(system, source, file), part, file, progress)
+    if (found, size) != (file.sha256, file.bytes):
+        part.unlink()
+        there = "more bytes" if size > file.bytes else f"{size} bytes with sha256 {found}"
+        raise ModelError(f"{shown(source)}: {there}, its card says {file.bytes} with {file.sha256}")
+    _make_folders(target.parent)
+    part.replace(target)
+    sync_folder(target.parent)
+
+
+def _go_on(source: Any, part: Path, file: ModelFile, progress: Progress) -> tuple[str, int]:
+    """Bring what is missing of a file; SHA-256 (hex) and bytes of what is there then.
+
+    Of a file that is longer than its card says, not much more is read.
+    """
+    digest = hashlib.sha256()
+    with source as reader, part.open("a+b") as writer:
+        writer.seek(0)
+        while chunk := writer.read(_CHUNK_BYTES):
+            digest.update(chunk)
+        if writer.tell() > file.bytes:
             writer.seek(0)
-            while chunk := writer.read(_CHUNK_BYTES):
-                digest.update(chunk)
-            if writer.tell() > file.bytes:
-                writer.seek(0)
-                writer.truncate()
-                digest = hashlib.sha256()
-            reader.seek(writer.tell())
-            while chunk := reader.read(_CHUNK_BYTES):
-                writer.write(chunk)
-                digest.update(chunk)
-                progress(file.path, writer.tell(), file.bytes)
-            writer.flush()
-            os.fsync(writer.fileno())
-            size = writer.tell()
-        if (digest.hexdigest(), size) != (file.sha256, file.bytes):
-            part.unlink()
-            raise ModelError(
-                f"{source}: {size} bytes with sha256 {digest.hexdigest()}, its card says "
-                f"{file.bytes} with {file.sha256}"
-            )
-        _make_folders(target.parent)
-        part.replace(target)
-        sync_folder(target.parent)
+            writer.truncate()
+            digest = hashlib.sha256()
+        reader.seek(writer.tell())
+        while writer.tell() <= file.bytes and (chunk := reader.read(_CHUNK_BYTES)):
+            writer.write(chunk)
+            digest.update(chunk)
+            progress(file.path, writer.tell(), file.bytes)
+        writer.flush()
+        os.fsync(writer.fileno())
+        return digest.hexdigest(), writer.tell()
 
 
 def _open(system: Any, source: str) -> Any:
     return system.open(source, "rb", block_size=_BLOCK_BYTES)
+
+
+def _stream(system: Any, source: str, file: ModelFile) -> Any:
+    import aiohttp  # noqa: PLC0415  # the web's client has it, others need it not
+
+    # By itself it gives the whole of an answer five minutes.
+    patience = aiohttp.ClientTimeout(total=None, sock_connect=60, sock_read=60)
+    return system.open(source, "rb", block_size=0, size=file.bytes, timeout=patience)
 
 
 def _put(system: Any, path: Path, target: str, file: ModelFile, progress: Progress) -> None:
@@ -204,16 +251,28 @@ def _put(system: Any, path: Path, target: str, file: ModelFile, progress: Progre
         progress(file.path, file.bytes, file.bytes)
         return
     system.makedirs(target.rpartition("/")[0], exist_ok=True)
-    # Under another name first: where a store has folders, a file may be seen half written.
-    temporary = f"{target}.{secrets.token_hex(6)}"
     if _has_folders(system):
-        system.put_file(str(path), temporary)
-        _sync_file(Path(temporary))
-        Path(temporary).replace(target)
-        sync_folder(Path(target).parent)
+        _put_whole(path, Path(target), file)
     else:
         system.put_file(str(path), target)
     progress(file.path, file.bytes, file.bytes)
+
+
+def _put_whole(path: Path, target: Path, file: ModelFile) -> None:
+    """Copy under another name first, or else a file may be seen half written.
+
+    It has the same name each time: who publishes again writes over what a killed one has left.
+    """
+    temporary = target.with_name(f".{target.name}.{file.sha256[:16]}")
+    with _alone(temporary):
+        if target.exists() and target.stat().st_size == file.bytes:
+            # Another process was waited for, and this name made anew.
+            temporary.unlink(missing_ok=True)
+            return
+        shutil.copyfile(path, temporary)
+        _sync_file(temporary)
+        temporary.replace(target)
+        sync_folder(target.parent)
 
 
 def _put_text(system: Any, text: str, target: str) -> None:
@@ -225,12 +284,20 @@ def _put_text(system: Any, text: str, target: str) -> None:
 
 def _card(system: Any, root: str, name: str, uri: str) -> str:
     try:
-        return str(system.cat_file(f"{root}/{name}.toml").decode("utf-8"))
+        content = system.cat_file(f"{root}/{name}.toml")
     except FileNotFoundError:
-        known = "nothing"
-        with contextlib.suppress(StoreError):  # a prefix without objects, a server without lists
-            known = ", ".join(published(uri)) or known
-        raise UnknownModelError(f"{shown(uri)} has no model {name!r}; it has {known}") from None
+        if _has_folders(system) and not (Path(root).is_dir() and any(Path(root).iterdir())):
+            gone = f"nothing is at {root}: is it mounted?"
+            raise StoreError(f"cannot look for {name}: {gone}") from ConnectionError(gone)
+        try:
+            known = f"it has {', '.join(published(uri)) or 'nothing'}"
+        except StoreError:  # a prefix without objects, a server without lists
+            known = "its models cannot be listed"
+        raise UnknownModelError(f"{shown(uri)} has no model {name!r}; {known}") from None
+    try:
+        return str(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{shown(uri)}: model card {name}.toml: {error}") from None
 
 
 def _at(uri: str) -> tuple[Any, str]:
@@ -238,9 +305,21 @@ def _at(uri: str) -> tuple[Any, str]:
     return system, root.rstrip("/")
 
 
-def shown(uri: str) -> str:
-    """A URI as it may be told to people: without the password of whoever uses it."""
-    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", uri)
+def shown(text: str) -> str:
+    """A URI, or words with some, as they may be told to people: without what gives access."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+_SECRETS: Final = (
+    (re.compile(r"(?<=://)([^/\s:@]*):[^/\s]+@"), r"\1:***@"),
+    (re.compile(r"(?i)(https?://)[^/\s:@?#]+@"), r"\1***@"),  # a token in its user's place
+    (
+        re.compile(r"(?i)([?&][\w.-]*(?:sig|key|token|secret|pass|cred)[\w.-]*=)[^\s&\"'#<>]+"),
+        r"\1***",
+    ),
+)
 
 
 def _has_folders(system: Any) -> bool:
@@ -257,7 +336,7 @@ def _said(what: str) -> Iterator[None]:
     except Exception as error:
         # Each kind of store raises classes of its own.
         words = " ".join(str(error).split()) or type(error).__name__
-        raise StoreError(f"cannot {what}: {words[:300]}") from error
+        raise StoreError(f"cannot {what}: {shown(words)[:300]}") from error
 
 
 @contextlib.contextmanager

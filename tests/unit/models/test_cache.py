@@ -206,7 +206,7 @@ def test_a_killed_pull_leaves_nothing_that_looks_whole_and_is_gone_on_with(
     verify(here, again=True)
     # The last piece had not left the killed process's memory.
     assert shelf.page(there).bytes_sent in {5000 - 512 * n for n in range(moves + 1)}
-    assert not (here.folder / store.HIDDEN).exists()
+    assert not list(here.folder.glob(".*.pulling"))
     assert not (here.folder / COMING).exists()
 
 
@@ -440,10 +440,11 @@ class Machine(RuleBasedStateMachine):
         card, _ = CARDS[name]
         folder = self.cache.folder / f"{name}@{card.digest}"
         if not folder.exists():
-            (folder / store.HIDDEN).mkdir(parents=True)
+            parts = folder / f".{name}.pulling"
+            parts.mkdir(parents=True)
             (folder / USE).touch()
             (folder / COMING).write_text(str(SIZES[name]))
-            part = folder / store.HIDDEN / card.files["image"].sha256
+            part = parts / card.files["image"].sha256
             part.write_bytes(CONTENT[name][:count])
 
     @invariant()

@@ -80,6 +80,15 @@ def test_a_wrong_card_is_told_and_hides_no_other(program: Program) -> None:
         assert "tiny-siglip" in told.stdout
 
 
+def test_a_card_that_cannot_be_read_hides_no_other_of_the_store(program: Program) -> None:
+    """It is told, and the rest is listed."""
+    (program.store / "broken.toml").write_bytes(b"\xff")
+    told = program.run("list")
+    assert (told.exit_code, told.stderr.count("\n")) == (6, 1)
+    assert "broken.toml: 'utf-8' codec" in told.stderr
+    assert "\nfar " in told.stdout
+
+
 def test_a_state_that_the_store_has_no_more_is_listed_from_the_cache(program: Program) -> None:
     """Projects that were made for it may still use it."""
     program.run("verify", "far", "--no-run")

@@ -12,6 +12,7 @@ from data_miner.model_stores import ModelStores
 from data_miner.models import ModelNotFoundError, ModelStoreError, model_lookup
 from data_miner_models import store
 from data_miner_models.cards import load_card
+from data_miner_models.errors import ModelError
 from support.media_server import MediaServer
 
 
@@ -92,3 +93,48 @@ def test_a_password_in_a_uri_is_told_to_nobody() -> None:
     assert store.shown("http://u:secret@host/models") == "http://u:***@host/models"
     assert store.shown("abfs://container@account.dfs/models").startswith("abfs://container@")
     assert store.shown("s3://bucket/a:b@c") == "s3://bucket/a:b@c"
+
+
+@pytest.mark.parametrize("secret", ["me:pass@word", "me:secret", "hf_a-token"])
+def test_no_words_of_a_store_have_what_gives_access_to_it(
+    server: MediaServer, tmp_path: Path, secret: str
+) -> None:
+    """Those of its client, and those about bytes that are wrong; with a token alone, too."""
+    uri = server.url("/models").replace("://", f"://{secret}@")
+    server.pages[graph(server)].body = b"?"
+    with pytest.raises(ModelError, match="its card says") as wrong:
+        store.pull("far", uri, tmp_path / "mine")
+    del server.pages[graph(server)]
+    with pytest.raises(ModelError, match="cannot pull far") as missing:
+        store.pull("far", uri, tmp_path / "mine")
+    for said in (wrong, missing):
+        assert "***@127.0.0.1" in str(said.value)
+        assert secret.rpartition(":")[2] not in str(said.value)
+    assert store.shown(f"{uri}?X-Amz-Signature=ab12&a=b").endswith("?X-Amz-Signature=***&a=b")
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_a_folder_that_is_not_mounted_says_nothing_of_a_model(tmp_path: Path, made: bool) -> None:
+    """One that is not there, and the empty one that a mount leaves behind."""
+    there = tmp_path / "nfs"
+    if made:
+        there.mkdir()
+    with pytest.raises(ModelStoreError, match=r"nothing is at .*nfs: is it mounted"):
+        model_lookup(ModelStores(uri=str(there)))("far")
+
+
+def test_a_store_that_lists_nothing_is_not_said_to_have_nothing(server: MediaServer) -> None:
+    """A web server need not tell what it has."""
+    with pytest.raises(
+        ModelNotFoundError, match="has no model 'huge'; its models cannot be listed"
+    ):
+        model_lookup(ModelStores(uri=server.url("/models")))("huge")
+
+
+def test_a_card_that_cannot_be_read_is_a_wrong_model_and_no_store_that_is_away(
+    server: MediaServer,
+) -> None:
+    """Another try would find the same."""
+    server.pages["/models/far.toml"].body = b"\xff"
+    with pytest.raises(ModelNotFoundError, match=r"model card far.toml: 'utf-8' codec"):
+        model_lookup(ModelStores(uri=server.url("/models")))("far")

@@ -7,14 +7,19 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import pytest
 
-from data_miner_models.cards import ModelCard, load_card, verify
+from data_miner_models.card_text import card_text
+from data_miner_models.cards import ModelCard, ModelFile, load_card, verify
 from data_miner_models.errors import ModelError
 from data_miner_models.store import describe, publish, published, pull
 
@@ -97,7 +102,7 @@ def test_what_was_begun_goes_on_where_it_stopped(
     store = tmp_path / "store"
     card = _published(small_store, str(store))
     file = card.files["image"]
-    begun = tmp_path / "mine" / ".pulling" / file.sha256
+    begun = tmp_path / "mine" / ".small.pulling" / file.sha256
     begun.parent.mkdir(parents=True)
     begun.write_bytes((store / file.path).read_bytes()[:1000])
     moved: list[int] = []
@@ -126,9 +131,9 @@ def test_what_was_begun_with_other_bytes_is_begun_anew(small_store: Path, tmp_pa
     """The next try succeeds: a bad beginning is not kept for ever."""
     store = tmp_path / "store"
     file = _published(small_store, str(store)).files["image"]
-    begun = tmp_path / "mine" / ".pulling" / file.sha256
-    begun.parent.mkdir(parents=True)
+    begun = tmp_path / "mine" / ".small.pulling" / file.sha256
     for wrong in (b"x" * 1000, b"x" * (file.bytes + 5)):
+        begun.parent.mkdir(parents=True, exist_ok=True)
         begun.write_bytes(wrong)
         if len(wrong) < file.bytes:
             with pytest.raises(ModelError, match="its card says"):
@@ -136,6 +141,133 @@ def test_what_was_begun_with_other_bytes_is_begun_anew(small_store: Path, tmp_pa
         verify(pull("small", str(store), tmp_path / "mine"))
         shutil.rmtree(tmp_path / "mine" / "small")
 
+
+def test_what_was_begun_of_another_state_goes_with_the_next_pull(
+    small_store: Path, tmp_path: Path
+) -> None:
+    """Nobody would ever go on with it; afterwards only the model is there."""
+    store, mine = tmp_path / "store", tmp_path / "mine"
+    card = _published(small_store, str(store))
+    begun = mine / ".small.pulling" / ("0" * 64)
+    begun.parent.mkdir(parents=True)
+    begun.write_bytes(b"x" * 1000)
+    pull("small", str(store), mine)
+    there = {path.relative_to(mine).as_posix() for path in mine.rglob("*") if path.is_file()}
+    assert there == {".small.lock", "small.toml", card.files["image"].path}
+
+
+class _WithoutRanges(SimpleHTTPRequestHandler):
+    """Sends files whole, as the standard library does."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        """Say nothing."""
+
+
+@pytest.fixture
+def plain_server(tmp_path: Path) -> Iterator[str]:
+    """URI of the folder `store` behind a web server that knows no ranges."""
+    handler = partial(_WithoutRanges, directory=str(tmp_path / "store"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("begun", [0, 1000])
+def test_a_web_server_that_sends_no_pieces_is_a_store_too(
+    small_store: Path,
+    tmp_path: Path,
+    plain_server: str,
+    monkeypatch: pytest.MonkeyPatch,
+    begun: int,
+) -> None:
+    """Also for a pull that was begun: its file comes again, from the beginning."""
+    file = _published(small_store, str(tmp_path / "store")).files["image"]
+    monkeypatch.setattr("data_miner_models.store._BLOCK_BYTES", 512)
+    monkeypatch.setattr("data_miner_models.store._CHUNK_BYTES", 256)
+    part = tmp_path / "mine" / ".small.pulling" / file.sha256
+    part.parent.mkdir(parents=True)
+    part.write_bytes((tmp_path / "store" / file.path).read_bytes()[:begun])
+    verify(pull("small", plain_server, tmp_path / "mine"))
+
+
+def test_of_a_file_that_is_longer_than_its_card_says_little_more_is_read(
+    small_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies in a store must not fill a disk."""
+    store, read = tmp_path / "store", [0]
+    card = _published(small_store, str(store))
+    with (store / card.files["image"].path).open("ab") as stream:
+        stream.write(b"?" * 100_000)
+    monkeypatch.setattr("data_miner_models.store._CHUNK_BYTES", 512)
+    with pytest.raises(ModelError, match="more bytes, its card says"):
+        pull("small", str(store), tmp_path / "mine", lambda _, done, __: read.append(done))
+    assert max(read) <= card.files["image"].bytes + 512
+
+
+@pytest.mark.parametrize("path", ["small.toml", "other.toml", "small/graph.onnx"])
+def test_a_model_never_replaces_another_ones_file_or_card(
+    small_store: Path, tmp_path: Path, path: str
+) -> None:
+    """A card may name any path; what is in a folder already stays."""
+    store, mine = tmp_path / "store", tmp_path / "mine"
+    card = _published(small_store, str(store))
+    here = pull("small", str(store), mine)
+    before = {file: file.read_bytes() for file in mine.rglob("*.*") if file.is_file()}
+    (store / "bad").write_bytes(b"other")
+    digest, size = describe(store / "bad")
+    taken = card.files["image"].path if path.endswith(".onnx") else path
+    bad = replace(card, name="bad", files={"image": ModelFile(taken, digest, size)})
+    (store / "bad.toml").write_text(card_text(bad))
+    (store / taken).write_bytes(b"other")
+    with pytest.raises(ModelError, match=r"model bad: its file .* would"):
+        pull("bad", str(store), mine)
+    after = {file: file.read_bytes() for file in before}
+    assert after == before
+    verify(here, again=True)
+    assert not (mine / "bad.toml").exists()
+
+
+def test_models_may_share_a_file(small_store: Path, tmp_path: Path) -> None:
+    """As bundled ones do: what one card says of it, the other says too."""
+    store, mine = tmp_path / "store", tmp_path / "mine"
+    card = _published(small_store, str(store))
+    (store / "twin.toml").write_text(card_text(replace(card, name="twin")))
+    for name in ("small", "twin"):
+        verify(pull(name, str(store), mine))
+
+
+def test_a_killed_publish_leaves_one_file_that_the_next_writes_over(
+    small_store: Path, tmp_path: Path
+) -> None:
+    """However often it is killed; afterwards the model is there and nothing else."""
+    store = tmp_path / "store"
+    for _ in range(2):
+        command = [sys.executable, "-c", _PUBLISHING, str(small_store), str(store)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as killed:
+            assert killed.stdout is not None
+            assert killed.stdout.readline()
+            os.kill(killed.pid, signal.SIGKILL)
+        assert len([path for path in store.rglob("*") if path.is_file()]) == 1
+    card = _published(small_store, str(store))
+    verify(replace(card, folder=store))
+    there = {path.relative_to(store).as_posix() for path in store.rglob("*") if path.is_file()}
+    assert there == {"small.toml", card.files["image"].path}
+
+
+_PUBLISHING = """
+import sys
+from pathlib import Path
+from data_miner_models import store
+from data_miner_models.cards import load_card
+def half(source, target):
+    Path(target).write_bytes(Path(source).read_bytes()[:100])
+    print("half", flush=True)
+    sys.stdin.read()
+store.shutil.copyfile = half
+card = load_card("small", [Path(sys.argv[1])])
+store.publish(card, {"image": card.path("image")}, sys.argv[2], lambda *_: None)
+"""
 
 _PULLING = """
 import sys
