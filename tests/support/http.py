@@ -131,8 +131,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(part[: reply.cut_after])
             self._hang_up()
         else:
-            self.wfile.write(part)
+            # Counted before the client can know that it has all.
+            self.wfile.write(part[:-1])
             owner.sent(path, len(part))
+            self.wfile.write(part[-1:])
 
     def _start(self, reply: Reply) -> tuple[int, int]:
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))

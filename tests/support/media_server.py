@@ -135,8 +135,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {first}-{last}/{len(page.body)}")
         self.end_headers()
         if with_body:
-            self.wfile.write(part)
+            # Counted before the client can know that it has all.
+            self.wfile.write(part[:-1])
             owner.sent(page, len(part))
+            self.wfile.write(part[-1:])
 
     def _range(self, page: Page) -> tuple[int, int, int]:
         """First and last byte wanted, and the status that goes with it."""
