@@ -112,6 +112,7 @@ def find_card(context: Context, name: str, digest: str) -> ModelCard:
     store cannot be asked or there is no room, the classes are those that put a task off.
     """
     stores = context.model_stores
+    another: StageError | None = None
     try:
         found = load_card(name, stores.folders)
     except UnknownModelError as error:
@@ -122,10 +123,11 @@ def find_card(context: Context, name: str, digest: str) -> ModelCard:
     else:
         if found.digest == digest:
             return found
+        another = _changed(name, str(found.folder), found.digest, digest)
         if not stores.uri:
-            raise _changed(name, str(found.folder), found.digest, digest)
+            raise another
     cache = ModelCache(stores.cache, stores.cache_bytes)
-    return cache.find(name, digest) or _bring(context, cache, name, digest)
+    return cache.find(name, digest) or _bring(context, cache, name, digest, another)
 
 
 def unusable(error: ModelError) -> StageError:
@@ -135,7 +137,10 @@ def unusable(error: ModelError) -> StageError:
     return StageError("model_unusable", str(error), permanent=True)
 
 
-def _bring(context: Context, cache: ModelCache, name: str, digest: str) -> ModelCard:
+def _bring(
+    context: Context, cache: ModelCache, name: str, digest: str, another: StageError | None
+) -> ModelCard:
+    """`another` is the failure where the store has no model of this name, but a folder has."""
     uri = context.model_stores.uri
     pulling = _Pulling(context, name)
     with _named_failures(f"bring model {name} from {store.shown(uri)}"):
@@ -143,6 +148,8 @@ def _bring(context: Context, cache: ModelCache, name: str, digest: str) -> Model
             card, text = store.card_at(name, uri)
         except StoreError:
             raise
+        except UnknownModelError as error:
+            raise another or unusable(error) from error
         except ModelError as error:
             raise unusable(error) from error
         if card.digest != digest:

@@ -106,6 +106,13 @@ def test_a_store_that_does_not_answer_puts_a_task_off(bench: Bench) -> None:
     assert str(found).endswith("; the task runs again")
 
 
+def test_a_folder_that_is_not_mounted_puts_a_task_off(bench: Bench) -> None:
+    """It is a store that is away, and not one without the model."""
+    at(bench, str(bench.folder / "nfs"))
+    found = failure(bench)
+    assert (found.error_class, found.permanent) == ("store_unreachable", False)
+
+
 def test_a_store_that_refuses_is_a_failure_that_may_pass(bench: Bench, server: MediaServer) -> None:
     """It is tried again as often as any other."""
     server.pages["/models/colour.toml"].status = 403
@@ -150,6 +157,23 @@ def test_a_model_of_a_folder_goes_before_the_store(bench: Bench, server: MediaSe
     (own / "colour.toml").write_text(text.replace("scale = 10.0", "scale = 11.0"))
     embed(bench)
     assert server.pages["/models/colour.onnx"].times_sent == 1
+
+
+def test_another_state_in_a_folder_is_said_where_the_store_has_none(
+    bench: Bench, server: MediaServer
+) -> None:
+    """To apply again is what helps, as without a store."""
+    own = bench.folder / "own"
+    own.mkdir()
+    for path in bench.models.iterdir():
+        (own / path.name).write_bytes(path.read_bytes())
+    text = (own / "colour.toml").read_text()
+    (own / "colour.toml").write_text(text.replace("scale = 10.0", "scale = 11.0"))
+    bench.settings = replace(bench.settings, models_dirs=str(own))
+    del server.pages["/models/colour.toml"]
+    found = failure(bench)
+    assert (found.error_class, found.permanent) == ("model_changed", True)
+    assert f"the one in {own} has digest" in str(found)
 
 
 @pytest.mark.parametrize("file", ["colour.onnx", "words.json"])
