@@ -10,7 +10,9 @@ import contextlib
 import fcntl
 import os
 import re
+import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
@@ -22,6 +24,8 @@ from data_miner_models.providers import Choice, profile
 Started = TypeVar("Started")
 _TIMINGS: Final = "*.timing"
 """What TensorRT has learnt about a GPU while it built: other models are built faster with it."""
+_KEPT_SECONDS: Final = 30 * 86400
+"""Engines for a model, a GPU or a version that are no more are loaded by nobody."""
 
 
 def engine_folder(
@@ -56,14 +60,18 @@ def engine_options(choice: Choice, graph: Graph, folder: Path) -> dict[str, str]
 def with_engines(folder: Path, start: Callable[[Path], Started]) -> Started:
     """`start(folder)` when engines are there; else `start` builds them, once on this machine.
 
+    Who builds removes what nobody has loaded for a month, for any model or GPU.
     Raises OSError where the folder cannot be written.
     """
-    if folder.is_dir():
-        return start(folder)
+    with _held(folder) as is_there:
+        if is_there:
+            return start(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _alone(folder.with_name(f".{folder.name}.lock")):
-        if folder.is_dir():
-            return start(folder)
+        with _held(folder) as is_there:
+            if is_there:
+                return start(folder)
+        _remove_unused(folder.parent.parent)
         building = folder.with_name(f".{folder.name}.building")
         # One whose process was killed: nobody else builds while this one holds the lock.
         shutil.rmtree(building, ignore_errors=True)
@@ -79,6 +87,39 @@ def with_engines(folder: Path, start: Callable[[Path], Started]) -> Started:
         building.rename(folder)
         _sync(folder.parent)
         return started
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[bool]:
+    """Whether engines are there. If so, this is a use of them, and they stay meanwhile."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except (FileNotFoundError, NotADirectoryError):
+        yield False
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        with contextlib.suppress(OSError):  # engines that somebody else keeps up
+            os.utime(folder)
+        yield folder.is_dir()
+    finally:
+        os.close(descriptor)
+
+
+def _remove_unused(root: Path) -> None:
+    before = time.time() - _KEPT_SECONDS
+    for folder in root.glob("*/*/"):
+        with contextlib.suppress(OSError):  # in use, or removed by another process
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(descriptor).st_mtime < before:
+                    # In one step: what is half there would be taken for engines.
+                    gone = folder.with_name(f".gone-{secrets.token_hex(6)}")
+                    folder.rename(gone)
+                    shutil.rmtree(gone)
+            finally:
+                os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -117,6 +117,25 @@ def test_what_was_learnt_of_the_gpu_helps_the_next_model(tmp_path: Path) -> None
     assert (tmp_path / "gpu" / "sm90.timing").read_bytes() == b"learnt more"
 
 
+def test_engines_that_nobody_has_loaded_for_a_month_go_with_the_next_build(tmp_path: Path) -> None:
+    """For any GPU; those that are being loaded stay, and so does what is not old."""
+    old, used, held = (tmp_path / "gpu" / name for name in ("old", "used", "held"))
+    long_ago = time.time() - 31 * 86400
+    for folder in (old, used, held):
+        with_engines(folder, write)
+    for folder in (old, used, held):
+        os.utime(folder, (long_ago, long_ago))
+    with_engines(used, read)
+
+    def load_slowly(at: Path) -> str:
+        os.utime(at, (long_ago, long_ago))
+        with_engines(tmp_path / "another" / "new", write)
+        return read(at)
+
+    assert with_engines(held, load_slowly) == "loaded"
+    assert {path.name for path in tmp_path.glob("*/*/")} == {"used", "held", "new"}
+
+
 def _build(folder: Path, count: Path, begun: Path | None = None) -> None:
     def start(at: Path) -> None:
         if (at / "graph.engine").exists():
