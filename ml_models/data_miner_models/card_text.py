@@ -55,8 +55,8 @@ def graph_text(role: str, graph: Graph) -> str:
 
 
 def _tensor(tensor: Tensor) -> str:
-    shape = json.dumps(list(tensor.shape))
-    return f'{{ name = "{tensor.name}", dtype = "{tensor.dtype}", shape = {shape} }}'
+    shape = _value(list(tensor.shape))
+    return f'{{ name = {_value(tensor.name)}, dtype = "{tensor.dtype}", shape = {shape} }}'
 
 
 def _table(name: str, values: Mapping[str, object]) -> str:
@@ -64,9 +64,11 @@ def _table(name: str, values: Mapping[str, object]) -> str:
 
 
 def _lines(values: Mapping[str, object]) -> str:
-    # Strings and numbers of JSON are TOML's as well; DEL is the one character that it forbids.
     return "".join(
-        f"{key} = {json.dumps(value, ensure_ascii=False)}\n".replace("\x7f", "\\u007f")
-        for key, value in values.items()
-        if value is not None
+        f"{key} = {_value(value)}\n" for key, value in values.items() if value is not None
     )
+
+
+def _value(value: object) -> str:
+    # Strings and numbers of JSON are TOML's as well; DEL is the one character that it forbids.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

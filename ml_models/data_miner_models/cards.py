@@ -17,12 +17,13 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from data_miner_models.errors import DamagedError, ModelError, UnknownModelError
+from data_miner_models.errors import DamagedError, ModelError, PassingError, UnknownModelError
 from data_miner_models.preprocessing import Preprocessing
 
 BUNDLED = Path(__file__).parent / "bundled"
 Family = Literal["siglip", "dino", "open-vocabulary", "grounded"]
 NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,99}$"
+PATH: Final = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$"
 HALF: Final = "-fp16"
 """Behind the role of a graph: the same one in half precision, which a GPU runs instead."""
 _BESIDES: Final = frozenset({"weights", "golden"})
@@ -35,11 +36,9 @@ class ModelFile:
 
     __pydantic_config__ = _STRICT
 
-    path: Annotated[
-        str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$")
-    ]
+    path: Annotated[str, Field(pattern=PATH)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    bytes: Annotated[int, Field(ge=1)]
+    bytes: Annotated[int, Field(ge=1, lt=1 << 63)]
 
 
 @dataclass(frozen=True)
@@ -177,12 +176,57 @@ class ModelCard:
             raise ValueError(
                 "scoring belongs to siglip, and to open-vocabulary without shift and scale"
             )
+        for role, graph in self.graphs.items():
+            self._check_graph(role, graph)
         return self
+
+    def _check_graph(self, role: str, graph: Graph) -> None:
+        """What loads and runs a model takes its tensors by these roles."""
+        inputs, outputs, vectors = _tensors(self.family, role, self.scoring is not None)
+        if set(graph.inputs) != set(inputs):
+            raise ValueError(f"graph {role} of family {self.family} has the inputs {_list(inputs)}")
+        if not outputs <= set(graph.outputs):
+            raise ValueError(
+                f"graph {role} of family {self.family} has the outputs {_list(outputs)}"
+            )
+        for name, axes in inputs.items():
+            if len(graph.inputs[name].shape) != axes:
+                raise ValueError(f"{name} of graph {role} has {axes} axes")
+        if "frames" in inputs and not all(
+            isinstance(size, int) for size in graph.inputs["frames"].shape[1:]
+        ):
+            raise ValueError(f"frames of graph {role} have a fixed height and width")
+        if vectors in outputs:
+            *_, length = graph.outputs[vectors].shape or ("none",)
+            if isinstance(length, int) and length != self.dimension:
+                raise ValueError(
+                    f"{vectors} of graph {role} have length {length}, dimension is {self.dimension}"
+                )
 
     def _scores_by_card(self) -> bool:
         if self.family == "open-vocabulary":
             return not {"shift", "scale"} <= set(self.graphs["image"].outputs)
         return self.family == "siglip"
+
+
+def _tensors(
+    family: Family, role: str, scored: bool
+) -> tuple[Mapping[str, int], frozenset[str], str]:
+    """Roles of a graph's inputs with how many axes they have, those of its outputs, and which of
+    these are vectors that are compared."""
+    if family == "grounded":
+        words = dict.fromkeys(("sizes", "ids", "phrases", "positions"), 2)
+        return {"frames": 4, **words}, frozenset({"boxes", "logits"}), ""
+    if role == "text":
+        return {"ids": 2}, frozenset({"embeds"}), "embeds"
+    if family == "open-vocabulary":
+        more = {"objectness"} if scored else {"shift", "scale"}
+        return {"frames": 4}, frozenset({"boxes", "class_embeds", *more}), "class_embeds"
+    return {"frames": 4}, frozenset({"embeds"}), "embeds"
+
+
+def _list(names: Collection[str]) -> str:
+    return ", ".join(sorted(names))
 
 
 _SIZED: Final = re.compile(r"image-[1-9][0-9]*x[1-9][0-9]*")
@@ -220,7 +264,7 @@ def verify(card: ModelCard, roles: Collection[str] | None = None, *, again: bool
 
     Raises:
         DamagedError: naming the first that is wrong.
-        ModelError: a file cannot be read.
+        PassingError: a file cannot be read.
     """
     for role in sorted(card.files if roles is None else roles):
         _verify_file(card, role, again)
@@ -256,6 +300,8 @@ def parse_card(text: str, path: Path) -> ModelCard:
         raise ModelError(f"model card {path}: {where}: {first['msg']}") from error
     except ValueError as error:
         raise ModelError(f"model card {path}: {error}") from error
+    except RecursionError as error:
+        raise ModelError(f"model card {path}: brackets in too many brackets") from error
     if card.name != path.stem:
         raise ModelError(f"model card {path}: name is {card.name!r}, but the file is {path.name}")
     return card
@@ -264,7 +310,9 @@ def parse_card(text: str, path: Path) -> ModelCard:
 def _read(path: Path) -> ModelCard:
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise PassingError(f"model card {path}: {error.strerror}") from error
+    except ValueError as error:
         raise ModelError(f"model card {path}: {error}") from error
     return parse_card(text, path)
 
@@ -288,7 +336,7 @@ def _verify_file(card: ModelCard, role: str, again: bool) -> None:
         message = f"model {card.name}: {path}: {error.strerror}"
         raise DamagedError(message, card.folder, path) from error
     except OSError as error:
-        raise ModelError(f"model {card.name}: {path}: {error.strerror}") from error
+        raise PassingError(f"model {card.name}: {path}: {error.strerror}") from error
     if found != file.sha256:
         raise DamagedError(
             f"model {card.name}: {path} has sha256 {found}, its card says {file.sha256}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -55,6 +56,8 @@ def _stores(home: Path) -> _Stores:
     named = [Path(path).expanduser() for path in said("DIRS").split(":") if path]
     try:
         gigabytes = float(said("CACHE_GB") or 20)
+        if not math.isfinite(gigabytes):
+            raise ValueError
     except ValueError:
         sys.stderr.write(
             f"error: DATA_MINER_MODELS_CACHE_GB={said('CACHE_GB')!r}: expected a number\n"
@@ -134,6 +137,8 @@ def verify_models(
     for name, find in _finders(names or [], stores):
         try:
             card = find()
+            if card is None:
+                continue  # removed since it was listed
             verify(card, again=True)
             said = _run_again(card, asked, home) if run else ()
         except (ModelError, OSError) as error:
@@ -155,7 +160,7 @@ def verify_models(
 
 def _finders(
     names: Sequence[str], stores: _Stores
-) -> Iterator[tuple[str, Callable[[], ModelCard]]]:
+) -> Iterator[tuple[str, Callable[[], ModelCard | None]]]:
     """How to come to each of these models; without names, to all whose files are here."""
     if names:
         yield from ((name, partial(_bring, name, stores)) for name in names)
@@ -167,14 +172,8 @@ def _finders(
         yield name, partial(load_card, name, stores.folders)
     cache = ModelCache(stores.cache, stores.cache_bytes)
     for name, digest in cached_models(stores):
-        # Found only now: it must not be removed while it is checked, and not kept for longer.
-        found = cache.find(name, digest)
-        if found is not None:
-            yield name, partial(_itself, found)
-
-
-def _itself(card: ModelCard) -> ModelCard:
-    return card
+        # Found only then: it must not be removed while it is checked, and not kept for longer.
+        yield name, partial(cache.find, name, digest)
 
 
 def _bring(name: str, stores: _Stores) -> ModelCard:
@@ -194,7 +193,11 @@ def _let_go(error: Exception) -> bool:
 def _run_again(card: ModelCard, provider: Provider, home: Path) -> tuple[str, ...]:
     from data_miner_models.golden import verify_golden  # noqa: PLC0415  # brings ONNX Runtime
 
-    return verify_golden(card, provider, engines=_engines(home))
+    try:
+        return verify_golden(card, provider, engines=_engines(home))
+    except ValueError as error:
+        # As boxes that are no numbers, which a task fails with as well.
+        raise ModelError(f"model {card.name}: {error}") from error
 
 
 def _known_provider(provider: str) -> Provider:

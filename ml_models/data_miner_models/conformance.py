@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_miner_models.card_text import file_text, graph_text
-from data_miner_models.cards import Graph, ModelFile, Tensor
+from data_miner_models.cards import PATH, Graph, ModelFile, Tensor
 from data_miner_models.errors import ModelError
+from data_miner_models.external import external_files
 from data_miner_models.golden import drawn
 from data_miner_models.runtime import open_file
 from data_miner_models.store import describe
@@ -48,6 +50,8 @@ def check(path: Path, kind: Kind) -> Report:
         raise ModelError(f"{path}: no such file")
     session = open_file(path)
     report = Report()
+    beside = external_files(path)
+    _names_of_files(path.name, beside, report)
     looks = {"text-encoder": _text, "image-encoder": _image, "detector": _detector}
     try:
         looks[kind](session, report)
@@ -56,12 +60,30 @@ def check(path: Path, kind: Kind) -> Report:
     if not report.problems:
         role, given = _ROLES[kind]
         outputs = {
-            _OUTPUTS.get(kind, node.name): _described(node) for node in session.get_outputs()
+            _OUTPUTS.get(kind, node.name): _described(node)
+            for node in session.get_outputs()
+            if kind != "detector" or node.name in _FOUND
         }
         graph = Graph({given: _described(session.get_inputs()[0])}, outputs)
-        digest, size = describe(path)
-        report.card = file_text(role, ModelFile(path.name, digest, size)) + graph_text(role, graph)
+        files = [(role, path.name), *(("weights", name) for name in beside)]
+        report.card = "".join(
+            file_text(each, ModelFile(name, *describe(path.parent / name)))
+            for each, name in files
+        ) + graph_text(role, graph)
     return report
+
+
+def _names_of_files(name: str, beside: tuple[str, ...], report: Report) -> None:
+    for each in (name, *beside):
+        if not re.fullmatch(PATH, each):
+            report.problems.append(
+                f"no card may name a file {each!r}: letters, digits, dots, hyphens and underscores"
+            )
+    if len(beside) > 1:
+        report.problems.append(
+            f"its weights are in {len(beside)} files ({', '.join(beside)}); a card names one: "
+            "save it with onnx.save(..., all_tensors_to_one_file=True)"
+        )
 
 
 _ROLES: Final[Mapping[Kind, tuple[str, str]]] = {
@@ -70,6 +92,8 @@ _ROLES: Final[Mapping[Kind, tuple[str, str]]] = {
     "detector": ("image", "frames"),
 }
 _OUTPUTS: Final[Mapping[Kind, str]] = {"image-encoder": "embeds", "text-encoder": "embeds"}
+_FOUND: Final = frozenset({"boxes", "class_embeds", "shift", "scale", "objectness"})
+"""What a detector may give; what else is in the file is not asked for."""
 _TYPES: Final = {"tensor(uint8)": "uint8", "tensor(int64)": "int64", "tensor(float)": "float32"}
 
 
@@ -141,6 +165,9 @@ def _detector(session: Any, report: Report) -> None:
             "it has neither shift and scale, (batch, N) each, for sigmoid((cosine + shift) * "
             "scale), nor objectness, (batch, N)"
         )
+    for name in sorted(_FOUND & set(by_name)):
+        if by_name[name].type != "tensor(float)":
+            report.problems.append(f"{name} is {by_name[name].type}; expected tensor(float)")
     if report.problems or size is None:
         return
     height, width = size

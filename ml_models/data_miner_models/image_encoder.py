@@ -69,9 +69,19 @@ class ImageEncoder:
         for start, stop, bucket in plan_batches(len(renders), self.choice.buckets):
             batch = np.zeros((bucket, *size), np.uint8)
             batch[: stop - start] = renders[start:stop]
-            vectors[start:stop] = self._session.run(frames=batch)["embeds"][: stop - start]
+            found = self._session.run(frames=batch)["embeds"]
+            check_length(found, self.card)
+            vectors[start:stop] = found[: stop - start]
         check_unit(vectors, self.card)
         return vectors
+
+
+def check_length(vectors: NDArray[np.float32], card: ModelCard) -> None:
+    """Raise ModelError unless vectors are as long as the card says, which it may leave free."""
+    if vectors.shape[1:] != (card.dimension,):
+        raise ModelError(
+            f"model {card.name}: gave {vectors.shape}, its card says dimension {card.dimension}"
+        )
 
 
 def check_unit(vectors: NDArray[np.float32], card: ModelCard) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from data_miner_models.cards import HALF, Graph, ModelCard
-from data_miner_models.errors import ModelError
+from data_miner_models.errors import GoneError, ModelError
 
 Named = Literal["cpu", "cuda", "tensorrt", "openvino"]
 Provider = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
@@ -54,12 +54,12 @@ class Choice:
         """For a log: ``cuda in half precision``."""
         return f"{self.name} in half precision" if self.file.endswith(HALF) else self.name
 
-    def gone(self, why: str = "") -> ModelError:
+    def gone(self, why: str = "") -> GoneError:
         """What to say where ONNX Runtime has the provider, and it does not start."""
         row = _TABLE[self.name]
         because = f" ({why})" if why else ""
         what = "it" if row.asked.startswith(row.title) else row.title
-        return ModelError(
+        return GoneError(
             f"{row.asked}, but {what} does not start here{because}; use provider {row.instead}"
         )
 

@@ -24,7 +24,8 @@ from data_miner_models import cuda
 from data_miner_models.bindings import BoundRuns
 from data_miner_models.cards import ModelCard, Tensor, verify
 from data_miner_models.engines import engine_folder, engine_options, with_engines
-from data_miner_models.errors import ModelError
+from data_miner_models.errors import ModelError, PassingError
+from data_miner_models.external import external_files
 from data_miner_models.providers import Choice, Device, Provider, choices, in_order
 from data_miner_models.use import MODEL_USE
 
@@ -51,13 +52,17 @@ class Session:
         return self.choice.device
 
     def run(self, **inputs: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
-        """Outputs by role for inputs by role. Raises ModelError where the graph refuses them."""
+        """Outputs by role for inputs by role.
+
+        Raises ModelError where the graph refuses them, PassingError for anything else.
+        """
         began = time.monotonic()
         try:
             found = self._bound(inputs) if self._bound else self._run(inputs)
         except Exception as error:
             # ONNX Runtime has no public base class for what it raises.
-            raise ModelError(f"{_title(self.card, self.role)}: {_one_line(error)}") from error
+            kind = _kind(error)
+            raise kind(f"{_title(self.card, self.role)}: {_one_line(error)}") from error
         count = len(next(iter(inputs.values()), ()))
         MODEL_USE.ran(self.device, count, time.monotonic() - began)
         return found
@@ -88,13 +93,16 @@ def open_session(
         engines: folder where TensorRT's engines are kept; nothing else needs one.
 
     Raises:
-        ModelError: a file is missing or altered, is no ONNX graph, has other inputs or outputs
-            than its card says, or a provider was asked for that does not start here.
+        GoneError: a provider was asked for that does not start here.
+        PassingError: a file cannot be read, an engine not be kept, or memory ran out.
+        ModelError: a file is missing or altered, is no ONNX graph, has weights in a file that its
+            card does not name, or other inputs or outputs than its card says.
     """
     began = time.monotonic()
     tried = choices(provider, ort.get_available_providers(), card, role)
     for choice in tried:
         verify(card, {choice.file, "weights"} & set(card.files))
+        _check_weights(card, choice.file)
         try:
             session = _load(card, role, choice, threads, engines)
         except ModelError as error:
@@ -113,6 +121,22 @@ def open_session(
     _log.info("model %s: %s runs on %s", card.name, role, choice.words)
     bound = None if choice.device == "cpu" else BoundRuns(session, card.graphs[role], choice.device)
     return Session(card, role, choice, session, bound)
+
+
+def _check_weights(card: ModelCard, file: str) -> None:
+    """Raise ModelError where weights would be loaded that nobody has held against a hash."""
+    path = card.path(file)
+    try:
+        beside = external_files(path)
+    except OSError as error:
+        raise PassingError(f"{_title(card, file)}: {error.strerror}") from error
+    named = {os.path.normpath(card.path("weights"))} if "weights" in card.files else set()
+    for name in beside:
+        if os.path.normpath(path.parent / name) not in named:
+            raise ModelError(
+                f"{_title(card, file)}: has weights in {name}, which its card does not name as "
+                "files.weights"
+            )
 
 
 def _load(
@@ -146,7 +170,7 @@ def _load(
     try:
         return with_engines(folder, start)
     except OSError as error:
-        raise ModelError(f"cannot keep TensorRT's engines in {folder}: {error}") from error
+        raise PassingError(f"cannot keep TensorRT's engines in {folder}: {error}") from error
 
 
 def _open(
@@ -159,12 +183,23 @@ def _open(
         return _start(card.path(choice.file), threads, providers)
     except Exception as error:
         # As above: a file that is no model raises one of many private classes.
-        words = _one_line(error)
+        words, kind = _one_line(error), _kind(error)
         if unknown := _UNKNOWN.search(words):
             # Among places in its sources and words about other things.
             words = f"OpenVINO has no operation {unknown[1].strip()}; use provider cpu"
-        raise ModelError(f"{_title(card, choice.file)}: {words}") from error
+            kind = ModelError
+        raise kind(f"{_title(card, choice.file)}: {words}") from error
 
+
+def _kind(error: Exception) -> type[ModelError]:
+    """What to raise for what ONNX Runtime raised: anything but a wrong graph or input may pass,
+    such as memory of a GPU that others hold."""
+    return ModelError if type(error).__name__ in _WRONG else PassingError
+
+
+_WRONG: Final = frozenset(
+    {"InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "ValueError"}
+)
 
 _UNKNOWN: Final = re.compile(r"OpenVINO does not support the following ONNX operations: ([\w, ]+)")
 

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from data_miner_models.cards import ModelCard, verify
 from data_miner_models.errors import ModelError
-from data_miner_models.image_encoder import check_unit
+from data_miner_models.image_encoder import check_length, check_unit
 from data_miner_models.providers import Choice, Provider
 from data_miner_models.runtime import open_session
 
@@ -50,7 +50,9 @@ class TextEncoder:
         """float32 (K, dimension), one row a prompt."""
         vectors = np.empty((len(prompts), self.card.dimension), np.float32)
         for row, prompt in zip(vectors, prompts, strict=True):
-            row[:] = self._session.run(ids=self._tokenise(prompt))["embeds"][0]
+            found = self._session.run(ids=self._tokenise(prompt))["embeds"]
+            check_length(found, self.card)
+            row[:] = found[0]
         check_unit(vectors, self.card)
         return vectors
 

@@ -93,7 +93,8 @@ def altered_model(bench: Bench, name: str) -> Finished:
 
 def misshapen_model(bench: Bench, name: str) -> Finished:
     """The files are right, but the graph has another output than the card says."""
-    store = bench.model("misshapen", "tiny-dino", {'["batch", 64]': '["batch", 96]'})
+    wrong = {'["batch", 64]': '["batch", 96]', "dimension = 64": "dimension = 96"}
+    store = bench.model("misshapen", "tiny-dino", wrong)
     project = bench.project(name, dedup="{model: misshapen}")
     return bench.run(project, DATA_MINER_MODELS_DIRS=str(store))
 

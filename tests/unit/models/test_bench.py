@@ -11,8 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from data_miner_models import bench
-from data_miner_models.cards import load_card
+from data_miner_models.cards import ModelCard, load_card
 from data_miner_models.command import app
+from data_miner_models.runtime import Session, open_session
 
 
 def test_a_speed_is_held_against_the_peak_of_the_same_run() -> None:
@@ -79,3 +80,17 @@ def test_a_provider_is_checked_by_name() -> None:
     wrong = runner.invoke(app, ["verify", "tiny-dino", "--provider", "tpu"])
     assert wrong.exit_code == 2
     assert "expected auto, cpu, cuda, tensorrt, openvino" in wrong.output
+
+
+def test_tensorrt_has_the_engine_of_each_graph_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of those that are not measured: the first task would build them."""
+    opened = []
+
+    def on_a_cpu(card: ModelCard, role: str, **_: object) -> Session:
+        opened.append(role)
+        return open_session(card, role, provider="cpu")
+
+    monkeypatch.setattr(bench, "open_session", on_a_cpu)
+    _, speeds = bench.measure(load_card("tiny-siglip"), provider="tensorrt", seconds=0.02)
+    assert sorted(opened) == ["image", "text"]
+    assert [speed.role for speed in speeds] == ["image"]

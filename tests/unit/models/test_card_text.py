@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from data_miner_models.card_text import card_text
-from data_miner_models.cards import ModelCard, list_cards, parse_card
+from data_miner_models.cards import Graph, ModelCard, Tensor, list_cards, parse_card
 from data_miner_models.preprocessing import Preprocessing
 
 
@@ -34,3 +34,15 @@ def test_any_text_survives() -> None:
     assert parse_card(card_text(card), Path("/x") / f"{card.name}.toml") == replace(
         card, folder=Path("/x")
     )
+
+
+def test_tensors_may_be_called_anything() -> None:
+    """The names are those of whoever wrote the graph."""
+    card = next(card for card in list_cards() if card.name == "tiny-dino")
+    name = 'head/"out":0\\ \x7f 漢'
+    graph = Graph(
+        {"frames": replace(card.graphs["image"].inputs["frames"], name=name)},
+        {"embeds": Tensor(name, "float32", ('a "free" axis', 64))},
+    )
+    card = replace(card, graphs={"image": graph})
+    assert parse_card(card_text(card), card.folder / "tiny-dino.toml") == card

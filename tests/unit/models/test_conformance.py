@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
-from data_miner_models.cards import BUNDLED, load_card, parse_card
+from data_miner_models.cards import BUNDLED, load_card, parse_card, verify
 from data_miner_models.command import app
 from data_miner_models.conformance import check
 
@@ -145,3 +146,81 @@ def test_the_command_says_it_and_leaves_with_6(tmp_path: Path) -> None:
     good = runner.invoke(app, ["check", str(right), "--as", "image-encoder"])
     assert good.exit_code == 0
     assert good.output.startswith("# mine.onnx can be a model here as image-encoder: height 4")
+
+
+HEAD = (
+    'name = "mine"\nfamily = "{}"\nlicence = "MIT"\nsummary = "Mine."\ndimension = 5\n'
+    '[preprocessing]\nmode = "squash"\nheight = 4\nwidth = 6\nresample = "bilinear"\n'
+)
+
+
+def test_weights_beside_the_file_are_among_the_lines(tmp_path: Path) -> None:
+    """So that they are checked and travel with it; a card has a place for one such file."""
+    path = _file(tmp_path, [*_CAST, _UNIT])
+    model = onnx.load(path)
+    onnx.save(model, path, save_as_external_data=True, location="mine.data", size_threshold=0)
+    report = check(path, "image-encoder")
+    assert report.problems == []
+    card = parse_card(HEAD.format("dino") + report.card, tmp_path / "mine.toml")
+    assert card.files["weights"].path == "mine.data"
+    verify(card)
+    onnx.save(
+        _two_matrices(onnx.load(path)),
+        path,
+        save_as_external_data=True,
+        all_tensors_to_one_file=False,
+        size_threshold=0,
+    )
+    (problem,) = check(path, "image-encoder").problems
+    assert "its weights are in 2 files (again, matrix); a card names one" in problem
+
+
+def _two_matrices(model: onnx.ModelProto) -> onnx.ModelProto:
+    model.graph.initializer.append(numpy_helper.from_array(_MATRIX, "again"))
+    return model
+
+
+def test_a_file_that_no_card_may_name_is_said(tmp_path: Path) -> None:
+    """Not in lines that are no card."""
+    path = _file(tmp_path, [*_CAST, _UNIT]).rename(tmp_path / "my model.onnx")
+    report = check(path, "image-encoder")
+    assert report.card == ""
+    assert "no card may name a file 'my model.onnx'" in report.problems[0]
+
+
+def test_a_detector_gets_lines_for_what_is_asked_of_it(tmp_path: Path) -> None:
+    """Whatever else it gives, of any name and type; what is asked for must be float32."""
+    nodes = [
+        *_CAST,
+        helper.make_node("Unsqueeze", ["raw", "one"], ["apart"]),
+        helper.make_node("LpNormalization", ["apart"], ["class_embeds"], axis=-1, p=2),
+        helper.make_node("Abs", ["class_embeds"], ["positive"]),
+        helper.make_node("Slice", ["positive", "zero", "four", "two"], ["boxes"]),
+        helper.make_node("ReduceSum", ["boxes", "two"], ["objectness"], keepdims=0),
+        helper.make_node("Cast", ["raw"], ["head/out:0"], to=TensorProto.INT32),
+    ]
+    constants: dict[str, Any] = {
+        name: np.array([value], np.int64)
+        for name, value in {"zero": 0, "one": 1, "two": 2, "four": 4}.items()
+    }
+    outputs = ("class_embeds", "boxes", "objectness", "head/out:0")
+    path = _file(tmp_path, nodes, outputs=outputs, **constants)
+    model = onnx.load(path)
+    shapes: list[list[Any]] = [["batch", 1, 5], ["batch", 1, 4], ["batch", 1], ["batch", 5]]
+    for value, shape in zip(model.graph.output, shapes, strict=True):
+        kind = TensorProto.INT32 if value.name == "head/out:0" else FLOAT
+        value.CopyFrom(helper.make_tensor_value_info(value.name, kind, shape))
+    onnx.save(model, path)
+    report = check(path, "detector")
+    assert report.problems == []
+    text = HEAD.format("dino").replace("dino", "open-vocabulary") + report.card
+    graph = tomllib.loads(text)["graphs"]["image"]
+    assert set(graph["outputs"]) == {"boxes", "class_embeds", "objectness"}
+
+    model.graph.node[-1].output[0], model.graph.node[-2].output[0] = "objectness", "unused"
+    model.graph.output[2].CopyFrom(
+        helper.make_tensor_value_info("objectness", TensorProto.INT32, ["batch", 5])
+    )
+    del model.graph.output[3]
+    onnx.save(model, path)
+    assert "objectness is tensor(int32); expected tensor(float)" in check(path, "detector").problems

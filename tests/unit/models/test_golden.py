@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from data_miner_models import golden
-from data_miner_models.cards import BUNDLED, ModelCard, ModelFile, load_card
+from data_miner_models.cards import BUNDLED, Graph, ModelCard, ModelFile, Tensor, load_card
 from data_miner_models.errors import ModelError
 from data_miner_models.store import describe
 
@@ -39,6 +39,19 @@ def test_it_says_again_what_it_said(name: str, tmp_path: Path) -> None:
 def test_a_model_without_golden_values_has_nothing_to_compare() -> None:
     """As those of users who made them otherwise."""
     assert golden.verify_golden(load_card("tiny-dino")) == ()
+
+
+@pytest.mark.parametrize("shape", [("batch", 7), ("batch", "wide")])
+def test_a_model_without_golden_values_must_run_all_the_same(
+    shape: tuple[int | str, ...], small_store: Path
+) -> None:
+    """With what its card says of the file: nobody wants to hear of it from the first task."""
+    card = load_card("small", [small_store])
+    graph = Graph(card.graphs["image"].inputs, {"embeds": Tensor("vectors", "float32", shape)})
+    with pytest.raises(ModelError, match="vectors has shape"):
+        golden.verify_golden(replace(card, graphs={"image": graph}))
+    with pytest.raises(ModelError, match=r"gave \(8, 5\), its card says dimension 7"):
+        golden.verify_golden(replace(card, dimension=7))
 
 
 @pytest.mark.parametrize(

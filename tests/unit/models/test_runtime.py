@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 from hypothesis import given
@@ -22,6 +23,7 @@ from data_miner_models.errors import ModelError
 from data_miner_models.image_encoder import ImageEncoder, plan_batches
 from data_miner_models.providers import Provider
 from data_miner_models.runtime import open_session
+from data_miner_models.store import describe
 
 
 def test_nobody_is_told_of_a_run(tmp_path: Path) -> None:
@@ -302,3 +304,27 @@ def test_batches_cover_everything_once(count: int, buckets: list[int]) -> None:
     for start, stop, bucket in plan:
         assert bucket in buckets
         assert 0 < stop - start <= bucket
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_weights_beside_a_graph_are_loaded_only_if_the_card_names_them(
+    small_store: Path, named: bool
+) -> None:
+    """Nobody would notice that they are others."""
+    card = load_card("small", [small_store])
+    onnx.save(
+        onnx.load(card.path("image")),
+        small_store / "small.onnx",
+        save_as_external_data=True,
+        location="small.data",
+        size_threshold=0,
+    )
+    names = {"image": "small.onnx", **({"weights": "small.data"} if named else {})}
+    files = {role: ModelFile(name, *describe(small_store / name)) for role, name in names.items()}
+    card = replace(card, files=files)
+    if named:
+        open_session(card, "image", provider="cpu")
+        content = (small_store / "small.data").read_bytes()
+        (small_store / "small.data").write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    with pytest.raises(ModelError, match="has sha256" if named else "weights in small.data, which"):
+        open_session(card, "image", provider="cpu")
