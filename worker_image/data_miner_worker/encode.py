@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from data_miner.stage import Context, StageError
 from data_miner_models.errors import ModelError
 from data_miner_models.image_encoder import ImageEncoder
+from data_miner_worker.loaded_models import unusable
 from data_miner_worker.vectors import to_half
 
 _ROWS_PER_TICK: Final = 32
@@ -21,15 +22,17 @@ def encode(
 ) -> NDArray[np.float16]:
     """float16 (len(rows), dimension): the vectors of these rows of `renders`.
 
-    A row's vector does not depend on which others are asked for. Raises StageError
-    ("model_unusable") when the model refuses the renders.
+    A row's vector does not depend on which others are asked for. Raises StageError as `unusable`
+    names it when the model refuses the renders, or could not be run.
     """
     values = np.empty((len(rows), encoder.card.dimension), np.float16)
     for start in range(0, len(rows), _ROWS_PER_TICK):
         part = rows[start : start + _ROWS_PER_TICK]
         try:
             values[start : start + len(part)] = to_half(encoder(np.asarray(renders[part])))
-        except (ModelError, ValueError) as error:
+        except ModelError as error:
+            raise unusable(error) from error
+        except ValueError as error:
             raise StageError("model_unusable", str(error), permanent=True) from error
         context.tick((start + len(part)) / len(rows))
     return values

@@ -10,20 +10,22 @@ import gc
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from threading import Lock
+from threading import RLock
 from typing import Any, Final, TypeVar, cast, get_args
 
 from data_miner import telemetry
 from data_miner.stage import Context, StageError
-from data_miner.storage.store import any_failure
+from data_miner.storage.store import NO_ROOM, any_failure, named_failures
 from data_miner_models import store
 from data_miner_models.cache import ModelCache, let_go
 from data_miner_models.cards import ModelCard, load_card
 from data_miner_models.detector import Detector
 from data_miner_models.errors import (
     DamagedError,
+    GoneError,
     ModelError,
     NoRoomError,
+    PassingError,
     StoreError,
     TooLargeError,
     UnknownModelError,
@@ -47,7 +49,7 @@ class LoadedModels:
     def __init__(self, *, capacity: int = 4) -> None:
         self._capacity = capacity
         self._held: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
-        self._lock = Lock()
+        self._lock = RLock()
 
     def image_encoder(self, card: ModelCard, provider: str) -> ImageEncoder:
         """`provider` is a `Provider`. Raises StageError("model_unusable"), as do the others."""
@@ -127,13 +129,27 @@ def find_card(context: Context, name: str, digest: str) -> ModelCard:
         if not stores.uri:
             raise another
     cache = ModelCache(stores.cache, stores.cache_bytes)
-    return cache.find(name, digest) or _bring(context, cache, name, digest, another)
+    with named_failures(f"look for model {name} in {stores.cache}"):
+        here = cache.find(name, digest)
+    return here or _bring(context, cache, name, digest, another)
 
 
 def unusable(error: ModelError) -> StageError:
-    """The failure of whoever cannot use a model. A damaged file in the cache is brought again."""
+    """The failure of whoever cannot use a model: for good, unless it is not the model's.
+
+    A damaged file in the cache is brought again.
+    """
     if isinstance(error, DamagedError) and let_go(error):
         return StageError("model_damaged", f"{error}; it is brought again")
+    if isinstance(error, GoneError):
+        return StageError("provider_gone", f"{error}; the task runs again")
+    if isinstance(error, PassingError):
+        if isinstance(error.__cause__, OSError):
+            full = error.__cause__.errno in NO_ROOM
+            return StageError("disk_full" if full else "storage", str(error))
+        # A session whose GPU is lost never runs again; a new one says that it is.
+        MODELS.forget()
+        return StageError("model_failed", str(error))
     return StageError("model_unusable", str(error), permanent=True)
 
 
@@ -163,6 +179,7 @@ def _bring(
                 MODELS.forget()
                 here = cache.bring(card, text, uri, pulling.moved, pulling.waiting)
         except NoRoomError as error:
+            _check_together(context, cache, card)
             raise StageError("disk_full", f"{error}; the task runs again") from error
         except StoreError:
             raise
@@ -171,6 +188,35 @@ def _bring(
             raise StageError("model_unusable", str(error), permanent=too_large) from error
     pulling.done()
     return here
+
+
+def _check_together(context: Context, cache: ModelCache, card: ModelCard) -> None:
+    """Raise StageError("model_unusable") where what takes the room is what the same task needs
+    beside this model: no wait makes room for both."""
+    stores = context.model_stores
+    needed = {
+        (spec["model"], spec["digest"]) for spec in context.assignment.params.get("detectors", ())
+    } - {(card.name, card.digest)}
+    others = [
+        one
+        for one in cache.models()
+        if (one.name, one.digest) in needed and not _in_folder(context, one.name, one.digest)
+    ]
+    whole = sum(one.bytes for one in others) + sum(file.bytes for file in card.files.values())
+    if others and whole > stores.cache_bytes:
+        names = ", ".join(sorted({card.name, *(one.name for one in others)}))
+        raise StageError(
+            "model_unusable",
+            f"models {names} have {whole / 1e6:.1f} MB together, and {stores.cache} may hold "
+            f"{stores.cache_bytes / 1e6:.1f} MB: raise DATA_MINER_MODELS_CACHE_GB",
+            permanent=True,
+        )
+
+
+def _in_folder(context: Context, name: str, digest: str) -> bool:
+    with contextlib.suppress(ModelError):
+        return load_card(name, context.model_stores.folders).digest == digest
+    return False
 
 
 class _Pulling:

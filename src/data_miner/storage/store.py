@@ -17,8 +17,8 @@ Referenced = Callable[[Collection[str]], Collection[str]]
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What the system says when a disk, or a user's share of it, is full."""
-NOBODYS_FAILURE = frozenset({"disk_full", "store_unreachable"})
-"""Error classes of what the next task would meet too: put off, without an attempt."""
+NOBODYS_FAILURE = frozenset({"disk_full", "provider_gone", "store_unreachable"})
+"""Error classes of what the next task would meet too, here: put off, without an attempt."""
 SWEEP_BATCH = 500
 """How many digests the sweeper asks about at once."""
 

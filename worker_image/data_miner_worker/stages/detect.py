@@ -13,7 +13,7 @@ from PIL import Image
 
 from data_miner.stage import Artifact, Context, Done, Outcome, StageError
 from data_miner_models.detector import Detections, Detector
-from data_miner_models.errors import DamagedError, ModelError
+from data_miner_models.errors import DamagedError, GoneError, ModelError
 from data_miner_models.nms import suppress
 from data_miner_worker import columns, given
 from data_miner_worker.loaded_models import MODELS, find_card, unusable
@@ -111,7 +111,7 @@ def _try(
     frame = int(image.media["frame"])
     try:
         return ensemble.look(context, image)
-    except DamagedError as error:
+    except (DamagedError, GoneError) as error:
         raise unusable(error) from error
     except (ModelError, OSError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
         message = f"frame {frame}: {type(error).__name__}: {error}"
