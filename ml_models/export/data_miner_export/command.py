@@ -63,6 +63,7 @@ def export(
     from data_miner_export.source import find  # noqa: PLC0415
     from data_miner_models.cards import check_name  # noqa: PLC0415
     from data_miner_models.command import first_store, or_exit, progress_lines  # noqa: PLC0415
+    from data_miner_models.store import shown  # noqa: PLC0415  # brings fsspec
 
     folder = (work or Path(tempfile.gettempdir()) / "data-miner-export").expanduser()
     precisions = {"fp32"} | ({"fp16"} if fp16 else set()) | ({"int8"} if int8 else set())
@@ -75,7 +76,7 @@ def export(
         with progress_lines() as progress:
             cards = make(source, wanted, _say, progress)
     for card in cards:
-        typer.echo(f"{card.name}: published to {uri}, {card.digest[:16]}")
+        typer.echo(f"{card.name}: published to {shown(uri)}, {card.digest[:16]}")
 
 
 def _say(words: str) -> None:
