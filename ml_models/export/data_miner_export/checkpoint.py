@@ -12,6 +12,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from data_miner_export.failing import said, step
 from data_miner_export.graph import GraphSpec, described
 from data_miner_export.tokenizing import Words, read_words
 from data_miner_models.cards import Family, Graph, Scoring
@@ -68,7 +69,7 @@ class Checkpoint:
 
         # Reading takes seconds; what takes minutes is said in words.
         disable_progress_bar()
-        try:
+        with step(str(self.folder)):
             model, report = kind.from_pretrained(
                 self.folder,
                 dtype=torch.float32,
@@ -76,8 +77,6 @@ class Checkpoint:
                 use_safetensors=True,
                 output_loading_info=True,
             )
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            raise ModelError(f"{self.folder}: {_one_line(error)}") from error
         missing = sorted(report["missing_keys"])
         if missing:
             # A model with made-up weights gives numbers, and they mean nothing.
@@ -97,7 +96,7 @@ class Checkpoint:
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(
                 f"{self.folder}: the image processor {found.get('image_processor_type', '')} "
-                f"cannot be followed: {_one_line(error)}"
+                f"cannot be followed: {said(error)}"
             ) from error
 
     def tokenizer(self) -> Words:
@@ -190,7 +189,3 @@ def _preprocessing(found: Mapping[str, Any]) -> Preprocessing:
         )
 
     return Preprocessing("squash", size["height"], size["width"], resample)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from data_miner_export import parity
 from data_miner_export.checkpoint import Checkpoint, Parts
+from data_miner_export.failing import step
 from data_miner_export.families import ARCHITECTURES, take_apart
+from data_miner_export.finished import finish, finished
 from data_miner_export.graph import OPSET, GraphSpec, count_flops, write_onnx
 from data_miner_export.precision import CALIBRATION, Precision, halved, write_int8
+from data_miner_export.publishing import publish_patiently
 from data_miner_export.source import Source
 from data_miner_export.tokenizing import Words
 from data_miner_export.weights import share
 from data_miner_models import golden
 from data_miner_models.cards import HALF, ModelCard, ModelFile
 from data_miner_models.errors import ModelError
-from data_miner_models.store import Progress, describe, publish
+from data_miner_models.store import Progress, describe, write_file
 
 Say = Callable[[str], None]
-STATE: Final = "1"
+STATE: Final = "2"
 """Raised when what is exported changes, so that work of an older exporter is not gone on with."""
 _ALWAYS: Final = 2
 _COMPARED_FLOPS: Final = 1e12
@@ -60,8 +62,15 @@ class Wanted:
 def make(source: Source, wanted: Wanted, say: Say, progress: Progress) -> tuple[ModelCard, ...]:
     """Export, measure and publish; a graph that was finished before a kill is not made again.
 
-    Raises ModelError, and then nothing was published.
+    Raises:
+        ModelError: whatever went wrong; then nothing was published.
+        PassingError: the store gave no answer; another try goes on with what was finished.
     """
+    with step(f"{source.title} cannot be exported"):
+        return _make(source, wanted, say, progress)
+
+
+def _make(source: Source, wanted: Wanted, say: Say, progress: Progress) -> tuple[ModelCard, ...]:
     checkpoint = Checkpoint(source.folder)
     say(f"{source.title}: {_title(checkpoint)}, licence {source.licence}")
     parts = take_apart(checkpoint)
@@ -84,7 +93,7 @@ def make(source: Source, wanted: Wanted, say: Say, progress: Progress) -> tuple[
         made.append(_int8(card, parts, singles, work, say))
     proven = [(_with_golden(one, work, say), its) for one, its in made]
     cards = tuple(
-        publish(one, {**its, "golden": one.path("golden")}, wanted.uri, progress)
+        publish_patiently(one, {**its, "golden": one.path("golden")}, wanted.uri, progress, say)
         for one, its in proven
     )
     shutil.rmtree(work)
@@ -115,29 +124,21 @@ def _finished(
 ) -> Mapping[str, float]:
     """Write one graph and measure it, unless that was done; give back its differences."""
     name, record = path.parent.name, path.with_suffix(".json")
-    if record.exists():
-        done: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
-        if path.exists() and describe(path) == (done["sha256"], done["bytes"]):
-            say(f"{name}: done before")
-            figures: Mapping[str, float] = done["parity"]
-            return figures
+    if (done := finished(record)) is not None:
+        say(f"{name}: done before")
+        return done
     say(f"{name}: exporting in {precision}")
     shutil.rmtree(path.parent, ignore_errors=True)
     path.parent.mkdir()
-    try:
+    with step(f"{name} cannot be exported"):
         write(path)
-    except ModelError:
-        raise
-    except Exception as error:
-        # The exporter's own errors are as many as its steps.
-        raise ModelError(f"{name} cannot be exported: {_first_line(error)}") from error
-    figures = parity.measure(spec, path, batches=_affordable(spec))
+    with step(f"{name} cannot be compared with what was published"):
+        figures = parity.measure(spec, path, batches=_affordable(spec))
     said = ", ".join(f"{kind} {value:.2g}" for kind, value in figures.items())
     size = sum(file.stat().st_size for file in path.parent.iterdir())
     say(f"{name}: {size / 1e6:.1f} MB, differs by {said}")
     parity.check(spec.role, precision, figures)
-    digest, size = describe(path)
-    _write_text(record, json.dumps({"sha256": digest, "bytes": size, "parity": figures}))
+    finish(record, figures)
     return figures
 
 
@@ -163,7 +164,8 @@ def _shared(files: Mapping[str, Path], folder: Path, say: Say) -> Mapping[str, P
     folder.mkdir()
     targets = {role: folder / f"{role}.onnx" for role in files}
     weights = folder / "weights.bin"
-    share({files[role]: target for role, target in targets.items()}, weights)
+    with step("the weights cannot be put into one file"):
+        share({files[role]: target for role, target in targets.items()}, weights)
     return {**targets, "weights": weights}
 
 
@@ -253,7 +255,7 @@ def _write_tokenizer(words: Words, work: Path) -> Path:
                 f"{own[:8]} instead of {ids[:8]}"
             )
     path = work / "tokenizer.json"
-    _write_text(path, words.tokenizer.to_str())
+    write_file(path, words.tokenizer.to_str().encode())
     return path
 
 
@@ -284,16 +286,3 @@ def _title(checkpoint: Checkpoint) -> str:
 
 def _plain(role: str) -> str:
     return role.replace("-", "_")
-
-
-def _first_line(error: Exception) -> str:
-    lines: Sequence[str] = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:300]
-
-
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    with temporary.open("rb") as stream:
-        os.fsync(stream.fileno())
-    temporary.replace(path)

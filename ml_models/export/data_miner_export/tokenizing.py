@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import Unigram
 
+from data_miner_export.failing import step
 from data_miner_models.errors import ModelError
 
 _SPACES: Final = "".join(f"\\x{{{code:x}}}" for code in range(0x3001) if chr(code).isspace())
@@ -40,10 +41,8 @@ def read_words(folder: Path) -> Words:
     """
     from transformers import AutoTokenizer  # noqa: PLC0415  # seconds, and only where it is needed
 
-    try:
+    with step(f"{folder}: tokenizer"):
         own = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, ImportError, KeyError) as error:
-        raise ModelError(f"{folder}: tokenizer: {' '.join(str(error).split())[:300]}") from error
     if own.is_fast:
         tokenizer = Tokenizer.from_str(own.backend_tokenizer.to_str())
     elif type(own).__name__ == "SiglipTokenizer":
