@@ -46,6 +46,7 @@ def ensure(name: str) -> str:
     if name in IMAGES and buildah.has(state.stored(IMAGES[name])):
         return state.stored(IMAGES[name])
     with state.locked():
+        buildah.forget_unfinished()
         return _ensure(name)
 
 
