@@ -17,12 +17,20 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import typer
 
 from data_miner_models.cards import ModelCard, card_names, load_card, verify
-from data_miner_models.errors import DamagedError, ModelError
+from data_miner_models.errors import (
+    DamagedError,
+    GoneError,
+    ModelError,
+    NoRoomError,
+    PassingError,
+    StoreError,
+)
 from data_miner_models.providers import PROVIDERS, Provider
 
 if TYPE_CHECKING:
     from data_miner_models.listing import Listed
 
+EXIT_STORAGE = 5
 EXIT_MODEL = 6
 
 app = typer.Typer(help="Models that projects can name.", no_args_is_help=True)
@@ -298,12 +306,14 @@ def pull_models(
 
 @contextlib.contextmanager
 def or_exit() -> Iterator[None]:
-    """What is wrong with a model or a disk is one line and exit code 6."""
+    """What is wrong is one line; the exit code says whether the same may go well in a minute."""
     try:
         yield
     except (ModelError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
-        raise typer.Exit(EXIT_MODEL) from None
+        passing = isinstance(error, (StoreError, NoRoomError, PassingError, OSError))
+        code = EXIT_STORAGE if passing and not isinstance(error, GoneError) else EXIT_MODEL
+        raise typer.Exit(code) from None
 
 
 @contextlib.contextmanager

@@ -67,8 +67,7 @@ def check(path: Path, kind: Kind) -> Report:
         graph = Graph({given: _described(session.get_inputs()[0])}, outputs)
         files = [(role, path.name), *(("weights", name) for name in beside)]
         report.card = "".join(
-            file_text(each, ModelFile(name, *describe(path.parent / name)))
-            for each, name in files
+            file_text(each, ModelFile(name, *describe(path.parent / name))) for each, name in files
         ) + graph_text(role, graph)
     return report
 

@@ -32,8 +32,10 @@ def hindrance(pods: Sequence[Pod], now: datetime) -> str:
     """Why a pod does not start that shall; empty when all is well, as far as has been told."""
     for pod in pods:
         if _late(pod, now):
-            name = f"{pod['metadata']['name']} -n {pod['metadata']['namespace']}"
-            return f"its pod waits long for a volume or its image: `kubectl describe pod {name}` says why"
+            command = (
+                f"kubectl describe pod {pod['metadata']['name']} -n {pod['metadata']['namespace']}"
+            )
+            return f"its pod waits long for a volume or its image: `{command}` says why"
         for container in _containers(pod):
             waiting = (container.get("state") or {}).get("waiting") or {}
             if waiting.get("reason", "ContainerCreating") not in _STARTING:

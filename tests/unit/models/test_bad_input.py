@@ -12,6 +12,7 @@ from data_miner_models.cards import BUNDLED, parse_card
 from data_miner_models.command import app
 from data_miner_models.errors import ModelError
 from data_miner_models.store import card_at
+from support.media_server import MediaServer
 
 
 @pytest.mark.parametrize(
@@ -66,3 +67,19 @@ def test_a_model_of_the_cache_that_cannot_be_taken_is_wrong_and_the_others_are_c
     assert found.exit_code == 6
     assert "Is a directory" in found.output
     assert "tiny-siglip: 3 files as the card says" in found.output
+
+
+def test_a_store_that_is_away_has_another_exit_code_than_a_model_that_is_not_there(
+    tmp_path: Path,
+) -> None:
+    """Whoever starts the command again on its own, such as a Job, goes by that."""
+
+    def pulled(name: str, uri: str) -> int:
+        arguments = ["pull", name, "--from", uri, "--home", str(tmp_path / "home")]
+        return CliRunner().invoke(app, arguments).exit_code
+
+    assert pulled("none", str(BUNDLED)) == 6
+    assert pulled("tiny-dino", str(tmp_path / "not-mounted")) == 5
+    with MediaServer() as gone:
+        uri = gone.url("/models")
+    assert pulled("tiny-dino", uri) == 5
