@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 EXIT_STORAGE = 5
 EXIT_MODEL = 6
+EXIT_AGAIN = 8
 
 app = typer.Typer(help="Models that projects can name.", no_args_is_help=True)
 _AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")]
@@ -311,9 +312,15 @@ def or_exit() -> Iterator[None]:
         yield
     except (ModelError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
-        passing = isinstance(error, (StoreError, NoRoomError, PassingError, OSError))
-        code = EXIT_STORAGE if passing and not isinstance(error, GoneError) else EXIT_MODEL
-        raise typer.Exit(code) from None
+        raise typer.Exit(_exit_code(error)) from None
+
+
+def _exit_code(error: Exception) -> int:
+    if isinstance(error, PassingError) and not isinstance(error, GoneError):
+        return EXIT_AGAIN
+    if isinstance(error, (StoreError, NoRoomError, OSError)):
+        return EXIT_STORAGE
+    return EXIT_MODEL
 
 
 @contextlib.contextmanager

@@ -154,10 +154,11 @@ def test_a_volume_is_written_by_the_job_alone_in_the_folder_that_is_read() -> No
         assert bool(mounts(pod)["models"].get("readOnly")) is not writes
         # Who is first makes the folder, which no volume allows that is read alone.
         assert not volume(pod, "models")["persistentVolumeClaim"].get("readOnly")
+    assert secrets(found["model"]) == set()
     found = parts({"models": {"source": "claim", "claim": claim}})
+    assert "model" not in found
     for pod in found.values():
         assert volume(pod, "models")["persistentVolumeClaim"]["readOnly"]
-    assert secrets(found["model"]) == set()
 
 
 def test_the_jobs_name_of_the_model_is_the_operators_and_not_an_option() -> None:
@@ -207,6 +208,6 @@ def test_the_last_words_of_a_failed_pod_stay_until_the_job_is_gone() -> None:
     assert pod["restartPolicy"] == "Never"
     assert pod["containers"][0]["terminationMessagePolicy"] == "FallbackToLogsOnError"
     rules = {rule["action"]: rule for rule in job["podFailurePolicy"]["rules"]}
-    assert rules["FailJob"]["onExitCodes"]["values"] == [2, 6]
+    assert rules["FailJob"]["onExitCodes"]["values"] == [2, 5, 6]
     assert rules["Ignore"]["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
     assert job["ttlSecondsAfterFinished"] == 1800

@@ -20,7 +20,7 @@ from data_miner.model_stores import ModelStores
 from data_miner.models import model_lookup
 from data_miner.settings import PREFIX, Settings
 from data_miner.spec import MiningProject
-from data_miner_models.command import EXIT_MODEL
+from data_miner_models.command import EXIT_AGAIN, EXIT_MODEL
 from data_miner_operator import metrics_reference
 
 ROOT = Path(__file__).parents[3]
@@ -108,7 +108,7 @@ def test_every_exit_code_is_in_the_list_of_exit_codes() -> None:
         if isinstance(kind, type) and issubclass(kind, errors.DataMinerError)
     }
     rows = re.findall(r"^\| (\d+) \|", read("docs/cli.md"), re.MULTILINE)
-    assert sorted(map(int, rows)) == sorted({0, EXIT_MODEL, EXIT_INTERRUPTED} | codes)
+    assert sorted(map(int, rows)) == sorted({0, EXIT_AGAIN, EXIT_MODEL, EXIT_INTERRUPTED} | codes)
 
 
 def test_every_option_and_argument_has_a_help_text() -> None:

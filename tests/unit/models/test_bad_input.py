@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from data_miner_models.cache import ModelCache
 from data_miner_models.cards import BUNDLED, parse_card
-from data_miner_models.command import app
-from data_miner_models.errors import ModelError
+from data_miner_models.command import app, or_exit
+from data_miner_models.errors import GoneError, ModelError, PassingError, StoreError
 from data_miner_models.store import card_at
 from support.media_server import MediaServer
 
@@ -83,3 +84,16 @@ def test_a_store_that_is_away_has_another_exit_code_than_a_model_that_is_not_the
     with MediaServer() as gone:
         uri = gone.url("/models")
     assert pulled("tiny-dino", uri) == 5
+
+
+@pytest.mark.parametrize(("error", "code"), [
+    (PassingError("the hub is busy"), 8), (GoneError("no GPU here"), 6),
+    (StoreError("denied"), 5), (OSError("disk"), 5), (ModelError("wrong"), 6),
+])  # fmt: skip
+def test_the_exit_code_says_whether_the_same_may_go_well_in_a_minute(
+    error: Exception, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit) as ended, or_exit():
+        raise error
+    assert ended.value.exit_code == code
+    assert capsys.readouterr().err == f"error: {error}\n"
