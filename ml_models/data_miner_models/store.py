@@ -247,7 +247,7 @@ def _stream(system: Any, source: str, file: ModelFile) -> Any:
 
 
 def _put(system: Any, path: Path, target: str, file: ModelFile, progress: Progress) -> None:
-    if system.exists(target) and system.info(target)["size"] == file.bytes:
+    if _is_there(system, target, file):
         progress(file.path, file.bytes, file.bytes)
         return
     system.makedirs(target.rpartition("/")[0], exist_ok=True)
@@ -258,6 +258,13 @@ def _put(system: Any, path: Path, target: str, file: ModelFile, progress: Progre
     progress(file.path, file.bytes, file.bytes)
 
 
+def _is_there(system: Any, target: str, file: ModelFile) -> bool:
+    """By its bytes where these are near, so that who publishes again mends it; else by its size."""
+    if not system.exists(target) or system.info(target)["size"] != file.bytes:
+        return False
+    return not _has_folders(system) or describe(Path(target))[0] == file.sha256
+
+
 def _put_whole(path: Path, target: Path, file: ModelFile) -> None:
     """Copy under another name first, or else a file may be seen half written.
 
@@ -265,7 +272,7 @@ def _put_whole(path: Path, target: Path, file: ModelFile) -> None:
     """
     temporary = target.with_name(f".{target.name}.{file.sha256[:16]}")
     with _alone(temporary):
-        if target.exists() and target.stat().st_size == file.bytes:
+        if target.exists() and describe(target)[0] == file.sha256:
             # Another process was waited for, and this name made anew.
             temporary.unlink(missing_ok=True)
             return
@@ -286,7 +293,7 @@ def _card(system: Any, root: str, name: str, uri: str) -> str:
     try:
         content = system.cat_file(f"{root}/{name}.toml")
     except FileNotFoundError:
-        if _has_folders(system) and not (Path(root).is_dir() and any(Path(root).iterdir())):
+        if _has_folders(system) and not Path(root).is_dir():
             gone = f"nothing is at {root}: is it mounted?"
             raise StoreError(f"cannot look for {name}: {gone}") from ConnectionError(gone)
         try:

@@ -237,6 +237,18 @@ def test_models_may_share_a_file(small_store: Path, tmp_path: Path) -> None:
         verify(pull(name, str(store), mine))
 
 
+def test_who_publishes_again_mends_a_damaged_file(small_store: Path, tmp_path: Path) -> None:
+    """Also one that kept its size."""
+    store = tmp_path / "store"
+    path = store / _published(small_store, str(store)).files["image"].path
+    right = path.read_bytes()
+    path.write_bytes(bytes(len(right)))
+
+    _published(small_store, str(store))
+
+    assert path.read_bytes() == right
+
+
 def test_a_killed_publish_leaves_one_file_that_the_next_writes_over(
     small_store: Path, tmp_path: Path
 ) -> None:
