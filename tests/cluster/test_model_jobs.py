@@ -39,6 +39,7 @@ def template(node: str, store: Path) -> dict[str, Any]:
     models = {"source": "claim", "claim": {"existingClaim": "models"}, "export": export}
     found = one(render({"models": models}), "CronJob", "data-miner-model")
     found["metadata"].pop("namespace")
+    del found["metadata"]["annotations"]  # the operator here is no release's
     pod = found["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     for name in ("serviceAccountName", "securityContext", "volumes"):
         del pod[name]
