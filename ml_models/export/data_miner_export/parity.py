@@ -29,6 +29,12 @@ _ALIKE: Final = 0.9999
 """Cosine of different inputs' vectors above which a comparison would show nothing."""
 
 
+_RANKED: Final = 0.02
+"""Share of boxes that may differ where queries stand in the order of proposals' scores: each gets a
+learnt vector by its place, so two scores that are equal but for the last bit change two boxes. The
+published code differs so from itself: of 900 boxes 8, by up to 32 pixels, for noise of 1e-6."""
+
+
 def measure(spec: GraphSpec, path: Path, *, batches: tuple[int, ...] = ()) -> Measured:
     """The largest differences over several batches of inputs that the export did not see.
 
@@ -75,7 +81,7 @@ def _differences(
         if not np.isfinite(value).all():
             raise ModelError(f"{spec.role}: {role} is not finite everywhere")
     if "logits" in expected:
-        return _matched(spec, expected, got)
+        return matched(spec.role, _side(spec), expected, got)
     result: dict[str, float] = {}
     for role in expected:
         if role.endswith("embeds"):
@@ -95,25 +101,36 @@ def _differences(
     return result
 
 
-def _matched(spec: GraphSpec, expected: Mapping[str, Array], got: Mapping[str, Array]) -> Measured:
-    """Boxes have no order: each expected one is compared with the nearest that is still free."""
-    side = _side(spec)
-    pixels = score = 0.0
+def matched(
+    role: str, side: float, expected: Mapping[str, Array], got: Mapping[str, Array]
+) -> Measured:
+    """Boxes have no order: each expected one is compared with the nearest that is still free.
+
+    Args:
+        role: of the graph, for a person.
+        side: longer side of the pictures, in pixels.
+        expected: "boxes" (N, Q, 4), as centre and size in shares of the picture, and "logits"
+            (N, Q, T), of the published model.
+        got: the same of the graph.
+    """
+    pixels: list[float] = []
+    scores: list[float] = []
     for boxes, logits, own_boxes, own_logits in zip(
         expected["boxes"], expected["logits"], got["boxes"], got["logits"], strict=True
     ):
         chances, own_chances = _chance(logits), _chance(own_logits)
         if np.ptp(chances.max(-1)) < 1e-4:
-            raise ModelError(f"{spec.role}: all boxes score alike; this comparison shows nothing")
+            raise ModelError(f"{role}: all boxes score alike; this comparison shows nothing")
         apart = np.abs(_corners(boxes)[:, None] - _corners(own_boxes)[None]).max(-1)
         cost = apart + np.abs(chances[:, None] - own_chances[None]).max(-1)
         free = np.ones(len(cost), bool)
         for row in np.argsort(cost.min(axis=1)):
             column = int(np.argmin(np.where(free, cost[row], np.inf)))
             free[column] = False
-            pixels = max(pixels, float(apart[row, column]) * side)
-            score = max(score, float(np.abs(chances[row] - own_chances[column]).max()))
-    return {"pixels": pixels, "score": score}
+            pixels.append(float(apart[row, column]) * side)
+            scores.append(float(np.abs(chances[row] - own_chances[column]).max()))
+    last = len(pixels) - 1 - int(_RANKED * len(pixels))
+    return {"pixels": sorted(pixels)[last], "score": sorted(scores)[last]}
 
 
 def _refuse_alike(spec: GraphSpec, vectors: Array) -> None:
