@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
@@ -285,3 +286,12 @@ def test_a_model_in_8_bits_brings_no_weights_of_others(
     kept = sum(file.bytes for file in alone.values())
     assert kept < sum(file.bytes for file in single.files.values())
     assert ("weights" in eight.files) == (kind == "siglip")
+
+
+def test_onnx_runtime_makes_no_mask_smaller_by_itself(exported: Exported) -> None:
+    """Its Resize takes the row before where a picture ends exactly at a place of a map."""
+    card = exported.model("grounding_dino")
+    for role in card.graphs:
+        if role.startswith("image"):
+            graph = onnx.load(card.path(role), load_external_data=False).graph
+            assert "Resize" not in {node.op_type for node in graph.node}, role

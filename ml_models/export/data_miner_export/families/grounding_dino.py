@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from data_miner_export.checkpoint import Checkpoint, Parts
 from data_miner_export.graph import GraphSpec, Normalise, described
@@ -165,14 +167,31 @@ def _given(model: Any, sees: Tensor, positions: Tensor) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _traceable(model: Any) -> Iterator[None]:
-    """Without checks of values, which have no form in ONNX either."""
+    """Without checks of values, which have no form in ONNX either, and with masks made smaller as
+    PyTorch does it: ONNX Runtime divides by a share of the size, and takes the row before where a
+    picture ends exactly at a place, so that filling is looked at."""
     module = _module(model)
-    own = module.torch_compilable_check
+    own = module.torch_compilable_check, functional.interpolate
     module.torch_compilable_check = lambda *_, **__: None
+    functional.interpolate = _interpolate
     try:
         yield
     finally:
-        module.torch_compilable_check = own
+        module.torch_compilable_check, functional.interpolate = own
+
+
+def _interpolate(values: Tensor, size: Sequence[int]) -> Tensor:
+    """As `interpolate` by the nearest, the only way that these models use while they are traced."""
+    for axis, wanted in zip((-2, -1), size, strict=True):
+        values = values.index_select(axis, torch.tensor(nearest(values.shape[axis], wanted)))
+    return values
+
+
+def nearest(there: int, wanted: int) -> list[int]:
+    """Of `there` places those that PyTorch takes for `wanted`; it counts in single precision."""
+    scale = np.float32(there) / np.float32(wanted)
+    places = np.floor(np.arange(wanted, dtype=np.float32) * scale).astype(int)
+    return [int(place) for place in np.minimum(places, there - 1)]
 
 
 def _module(model: Any) -> Any:
